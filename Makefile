@@ -1,0 +1,151 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.ONESHELL:
+
+VENV := .venv
+NEXT := .venv-next
+TARGET := .venv-target
+BIN := $(VENV)/bin
+LAB := $(BIN)/python -m lab
+LAB_NAME ?= lab
+export LAB_NAME
+INVENTORY := build/lab/$(LAB_NAME)/inventory.yml
+STANDIN := build/standin/evnode-standin
+N ?= 5
+# A Go toolchain from PATH, else the one that requirements-go.txt puts into the virtual environment.
+export PATH := $(PATH):$(CURDIR)/$(BIN)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools: ## install the Debian packages that the lab machine lacks
+	@.ci/tools
+
+.PHONY: venv
+venv: $(VENV)/.ready $(NEXT)/.ready ## the virtual environments: ansible-core 2.19 and, with a newer Python, 2.21
+
+$(VENV)/.ready: requirements.txt requirements-test.txt requirements-lint.txt requirements-go.txt
+	@.ci/tools
+	python=$$(.ci/find-python 3.11 3.12 3.13) || { echo "needs Python 3.11, 3.12 or 3.13" >&2; exit 1; }
+	"$$python" -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements.txt -r requirements-test.txt -r requirements-lint.txt
+	command -v go >/dev/null || $(BIN)/pip install --quiet -r requirements-go.txt
+	touch $@
+
+$(NEXT)/.ready: requirements-next.txt
+	@.ci/tools
+	if python=$$(.ci/find-python 3.13 3.12); then
+	    "$$python" -m venv $(NEXT)
+	    $(NEXT)/bin/pip install --quiet -r requirements-next.txt
+	else
+	    echo "no Python 3.12 or 3.13 here: nothing runs under ansible-core 2.21"
+	    mkdir -p $(NEXT)
+	fi
+	touch $@
+
+# The oldest Python that a member may have, if this machine has one.
+$(TARGET)/.ready: requirements-target.txt
+	if python=$$(.ci/find-python 3.9 3.10); then
+	    "$$python" -m venv $(TARGET)
+	    $(TARGET)/bin/pip install --quiet -r requirements-target.txt
+	else
+	    echo "no Python 3.9 or 3.10 here: what runs on members is tested under newer ones only"
+	    mkdir -p $(TARGET)
+	fi
+	touch $@
+
+.PHONY: standin
+standin: $(VENV)/.ready ## build the stand-in node
+	mkdir -p build/standin
+	cd lab/standin
+	CGO_ENABLED=0 go build -trimpath -o ../../$(STANDIN) .
+
+.PHONY: lab
+lab: $(VENV)/.ready ## five hosts, no chain
+	$(LAB) up
+
+.PHONY: lab-down
+lab-down: $(VENV)/.ready ## take the hosts away
+	$(LAB) down
+
+.PHONY: chain
+chain: standin ## five hosts and a chain with one sequencer on the first
+	$(LAB) chain-up
+
+.PHONY: demo
+demo: standin ## all of it: hosts, chain, migration; leaves the result up to look at
+	$(LAB) down
+	$(LAB) chain-up
+	$(BIN)/ansible-playbook migrate.yml -i $(INVENTORY)
+	$(BIN)/ansible-playbook migrate.yml -i $(INVENTORY) --tags status
+	echo
+	echo "The lab is still up. Look inside:   $(LAB) shell node-1"
+	echo "Members and heights:                $(BIN)/ansible-playbook migrate.yml -i $(INVENTORY) --tags status"
+	echo "Cut the power of a member:          $(LAB) power-cut node-1"
+	echo "Take it all down:                   make lab-down"
+
+.PHONY: lint
+lint: $(VENV)/.ready sanity ## every linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p lab
+	$(BIN)/mypy -p ansible_collections.evnode.sequencer_ha.plugins
+	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
+	git ls-files -z --cached --others --exclude-standard -- .ci 'lab/*.sh' | xargs -0 shellcheck
+	cd lab/standin
+	unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .)
+	if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted" >&2; exit 1; fi
+	go vet ./...
+
+.PHONY: sanity
+sanity: $(VENV)/.ready ## ansible-test sanity on a copy of the tree
+	.ci/sanity $(CURDIR)/$(BIN)/python
+
+.PHONY: unit
+unit: $(VENV)/.ready $(NEXT)/.ready $(TARGET)/.ready ## unit tests under every Python and ansible-core at hand
+	export PYTHONDONTWRITEBYTECODE=1
+	echo "--- $$($(BIN)/python --version), ansible-core $$($(BIN)/python -c 'import ansible.release as r; print(r.__version__)')"
+	$(BIN)/python -m pytest -q -p no:cacheprovider
+	if [ -x $(NEXT)/bin/python ]; then
+	    echo "--- $$($(NEXT)/bin/python --version), ansible-core $$($(NEXT)/bin/python -c 'import ansible.release as r; print(r.__version__)')"
+	    $(NEXT)/bin/python -m pytest -q -p no:cacheprovider
+	fi
+	if [ -x $(TARGET)/bin/python ]; then
+	    echo "--- $$($(TARGET)/bin/python --version), what runs on members"
+	    $(TARGET)/bin/python -m pytest -q -p no:cacheprovider tests/unit/plugins/module_utils
+	fi
+	cd lab/standin
+	go test ./...
+
+.PHONY: conformance
+conformance: standin ## the node's behaviour, of the stand-in or of EVNODE_BINARY
+	$(BIN)/python -m pytest -q -p no:cacheprovider lab/conformance --durations=10
+
+.PHONY: scenarios
+scenarios: standin ## the Molecule scenarios in a lab; S="NAME ..." for some of them
+	$(BIN)/python -m lab.scenarios $(S)
+
+.PHONY: test
+test: ## everything: lint, unit tests, conformance, scenarios
+	begin=$$(date +%s)
+	for part in lint unit conformance scenarios; do
+	    from=$$(date +%s)
+	    $(MAKE) $$part || { echo "make test: FAILED in $$part"; exit 1; }
+	    echo "=== $$part passed in $$(($$(date +%s) - from)) s"
+	done
+	echo "make test: passed in $$(($$(date +%s) - begin)) s"
+
+.PHONY: bench
+bench: standin ## N migrations in the lab, measured; N=20 [EVNODE_BINARY=… DA_COMMAND=…]
+	$(BIN)/python -m lab.bench --runs $(N)
+
+.PHONY: clean
+clean: ## remove what was built; the lab is taken down, the cached host image stays
+	if [ -x $(BIN)/python ]; then $(LAB) down; fi
+	rm -rf build $(VENV) $(NEXT) $(TARGET)

@@ -1,0 +1,10 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one exception of the lab."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked; the message says what was expected, what was found and what to do."""

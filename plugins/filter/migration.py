@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The decisions of the playbooks, as filters over what the members returned."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migration as decide
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+def _registered(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str
+) -> dict[str, Mapping[str, t.Any] | None]:
+    return {name: hostvars[name].get(variable) for name in names}
+
+
+def migration_state(names: Sequence[str], hostvars: Mapping[str, t.Any], sequencer: Sequence[str]) -> str:
+    """Return single, committed, cluster or unknown."""
+    results = _registered(names, hostvars, "evnode_self")
+    modes = {name: ((result or {}).get("sequencer") or {}).get("mode") for name, result in results.items()}
+    return decide.migration_state(modes, sequencer[0] if sequencer else None)
+
+
+def unreadable_members(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, key: str) -> dict[str, str]:
+    """Return a reason for every member whose registered variable lacks a key."""
+    return decide.unreadable(_registered(names, hostvars, variable), key)
+
+
+def at_the_tip(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, sequencer: str, lag: int
+) -> dict[str, str]:
+    """Return a reason for every member that is behind."""
+    return decide.at_the_tip(_statuses(names, hostvars, variable), sequencer, lag)
+
+
+def window_outcome(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, sequencer: str, quorum: int
+) -> dict[str, t.Any]:
+    """Judge the window."""
+    return decide.window_outcome(_registered(names, hostvars, variable), sequencer, quorum)._asdict()
+
+
+def way_back(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, freeze: Mapping[str, t.Any] | None
+) -> dict[str, str]:
+    """Decide the rollback case."""
+    return decide.way_back(_registered(names, hostvars, variable), freeze)._asdict()
+
+
+def _statuses(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str) -> dict[str, t.Any]:
+    return {name: (hostvars[name].get(variable) or {}).get("status") or {} for name in names}
+
+
+def member_statuses(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str) -> dict[str, t.Any]:
+    """Return the registered status of every member."""
+    return _statuses(names, hostvars, variable)
+
+
+def blocks_above(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, freeze: Mapping[str, t.Any]
+) -> dict[str, int]:
+    """Return the members that hold a block above the freeze."""
+    return decide.blocks_above(_statuses(names, hostvars, variable), freeze)
+
+
+def heights_to_compare(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, freeze: Mapping[str, t.Any]
+) -> list[int]:
+    """Return the heights at which the members are compared."""
+    return decide.heights_to_compare(_statuses(names, hostvars, variable), freeze)
+
+
+def healthy_members(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str) -> list[str]:
+    """Return the members that hold the tip."""
+    return decide.healthy_members(_statuses(names, hostvars, variable))
+
+
+def status_table(names: Sequence[str], hostvars: Mapping[str, t.Any], own: str, variable: str) -> list[str]:
+    """Return one line a member."""
+    modes = {name: ((hostvars[name].get(own) or {}).get("sequencer") or {}).get("mode") for name in names}
+    return decide.status_table(modes, _statuses(names, hostvars, variable))
+
+
+def host_receipts(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what each host said of itself."""
+    receipts = decide.host_receipts(_registered(names, hostvars, "evnode_host"))
+    for name in names:
+        proof = hostvars[name].get("evnode_signer") or {}
+        if proof and not proof.get("skipped"):
+            receipts[name] = {**receipts[name], "signer_address": proof.get("address"), "signer_problem": None}
+            if not proof.get("address"):
+                receipts[name]["signer_problem"] = str(proof.get("msg", "the signer could not be opened"))
+    return receipts
+
+
+def round_trips(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the round trips that each member measured."""
+    return {name: (hostvars[name].get("evnode_rtt") or {}).get("rtt") or [] for name in names}
+
+
+def copy_clients(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> list[dict[str, str]]:
+    """Return name, public key and address of every member that made a key for the copy."""
+    clients = []
+    for name in names:
+        made = hostvars[name].get("evnode_copy_key") or {}
+        address = hostvars[name].get("evnode_address") or hostvars[name].get("ansible_host") or name
+        if made.get("public_key"):
+            clients.append({"name": name, "key": made["public_key"], "from": str(address)})
+    return clients
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., t.Any]]:
+        """Name the filters."""
+        return {
+            "at_the_tip": at_the_tip,
+            "blocks_above": blocks_above,
+            "copy_clients": copy_clients,
+            "healthy_members": healthy_members,
+            "heights_to_compare": heights_to_compare,
+            "host_receipts": host_receipts,
+            "migration_plan": decide.migration_plan,
+            "member_statuses": member_statuses,
+            "migration_state": migration_state,
+            "outcome_sentence": decide.outcome_sentence,
+            "raft_members": decide.raft_members,
+            "round_trips": round_trips,
+            "secret_files": decide.secret_files,
+            "status_table": status_table,
+            "unreadable_members": unreadable_members,
+            "way_back": way_back,
+            "window_outcome": window_outcome,
+            "window_summary": decide.window_summary,
+        }

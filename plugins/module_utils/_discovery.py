@@ -1,0 +1,429 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+
+"""Raw material about a sequencer on its own host: unit, process, files. Nothing is judged here, nothing is changed.
+
+What the running process was really given (``/proc``) wins over what the unit says; the difference is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import grp
+import hashlib
+import json
+import os
+import pwd
+import typing as t
+
+from . import _node_flags, _unit_file
+from ._errors import HaError
+from ._files import read_bytes, read_link, sha256_file
+from ._process import ProcessError
+from ._process import run as _run
+from ._rpc import NodeClient, RpcError
+from ._systemd import show
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ._process import Runner
+
+DROP_IN = "zz-evnode-ha.conf"
+MODES = ("single", "follower", "raft")
+
+_PROPERTIES = (
+    "LoadState", "ActiveState", "SubState", "MainPID", "UnitFileState", "FragmentPath", "DropInPaths", "User", "Group",
+    "WorkingDirectory", "LimitNOFILE", "TimeoutStopUSec", "NeedDaemonReload", "Type", "Restart",
+)  # fmt: skip
+
+
+class DiscoveryError(HaError):
+    """The host could not be read at all."""
+
+
+class Host(t.NamedTuple):
+    """Where to look; tests give another root and other answers."""
+
+    run: Runner = _run
+    proc: str = "/proc"
+    etc_systemd: str = "/etc/systemd/system"
+
+
+def read(unit: str, config_dir: str, overrides: Mapping[str, str], *, host: Host | None = None) -> dict[str, t.Any]:
+    """Return everything that can be read before the node's file is understood (see ``probe`` for the rest)."""
+    host = host or Host()
+    service = f"{unit}.service"
+    properties = show(service, _PROPERTIES, run=host.run)
+    fragment = properties.get("FragmentPath", "")
+    drop_ins = properties.get("DropInPaths", "").split()
+    # systemd may not have been reloaded since the drop-in was written or removed.
+    ours = os.path.join(host.etc_systemd, f"{service}.d", DROP_IN)
+    managed_unit = os.path.exists(ours) or _written_by_us(fragment)
+    texts = [{"path": path, "text": _text(path)} for path in [fragment, *drop_ins] if path]
+    theirs = [item["text"] for item in texts if os.path.basename(item["path"]) != DROP_IN]
+    settings = _unit_file.Settings(theirs)
+    account = _account(overrides, properties, settings)
+    known = _specifier_values(unit, account)
+
+    mode = read_mode(config_dir, unit, exists=properties.get("LoadState") not in (None, "", "not-found"))
+    process = _process(int(properties.get("MainPID", "0") or 0), host)
+    command = _command(settings, known, account)
+    source = "process" if process else "unit"
+    argv = list(process["argv"]) if process else list(command["argv"])
+    executable = (process or {}).get("exe") or (argv[0] if argv else "")
+    yaml_source: str | None = None
+    if managed_unit and mode in MODES:
+        folder = _original_folder(config_dir, unit, mode)
+        saved = read_bytes(os.path.join(folder, "args.env"))
+        if saved is not None:
+            argv = [argv[0] if argv else "", *_unit_file.read_arguments_file(saved.decode("utf-8", "replace"))]
+            yaml_source = os.path.join(folder, "evnode.yaml")
+            source = "files"
+            if command["argv"] and not process:
+                executable = command["argv"][0]
+    binary = overrides.get("binary") or executable
+    if not process and not os.path.isabs(binary) and binary:
+        binary = _which(binary)
+    arguments = argv[1:]
+    line = _node_flags.parse(arguments)
+    home, home_origin = _home(line, overrides, binary, account, process)
+    yaml_path = os.path.join(home, "config", "evnode.yaml") if home else ""
+    return {
+        "unit": unit,
+        "properties": properties,
+        "fragment_path": fragment or None,
+        "drop_ins": drop_ins,
+        "unit_settings": {
+            "environment": _unit_file.environment_assignments(
+                [_unit_file.specifiers(value, known) for value in settings.all("Service", "Environment")]
+            ),
+            "environment_files": settings.all("Service", "EnvironmentFile"),
+            "after": settings.words("Unit", "After"),
+            "prefixes": command["prefixes"],
+            "exec_start": command["argv"],
+            "commands": command["commands"],
+        },
+        "account": account,
+        "process": process,
+        "source": source,
+        "mode": mode,
+        "managed": managed_unit,
+        "binary": binary,
+        "arguments": arguments,
+        "home": home,
+        "home_origin": home_origin,
+        "yaml": _yaml(yaml_source or yaml_path, yaml_path, account),
+    }
+
+
+def probe(request: Mapping[str, t.Any], *, host: Host | None = None) -> dict[str, t.Any]:
+    """Return what needs the node's settings: keys, genesis, binary, and what the running node answers.
+
+    ``request`` has ``binary``, ``exe_pid``, ``home``, ``signer_file``, ``paths`` {name: path}, ``rpc_address``,
+    ``uid``, ``gid``, ``groups``; missing things are null in the answer.
+    """
+    host = host or Host()
+    home = str(request.get("home") or "")
+    genesis_path = os.path.join(home, "config", "genesis.json")
+    binary = str(request.get("binary") or "")
+    running = f"{host.proc}/{request['exe_pid']}/exe" if request.get("exe_pid") else None
+    return {
+        "binary_sha256": _sha256(binary),
+        "running_sha256": _sha256(running) if running else None,
+        "binary_version": _version(binary, host.run),
+        "genesis": _genesis(genesis_path),
+        "node_key_present": os.path.exists(os.path.join(home, "config", "node_key.json")),
+        "signer": _signer(request.get("signer_file")),
+        "paths": {
+            name: {"present": os.path.exists(path), "readable": readable_as(path, request)}
+            for name, path in (request.get("paths") or {}).items()
+            if path
+        },
+        "node": _ask(str(request.get("rpc_address") or "")),
+    }
+
+
+def read_mode(config_dir: str, unit: str, *, exists: bool) -> str:
+    """Return single, follower or raft where the switch is set, else unmanaged, or absent where there is no unit."""
+    target = read_link(os.path.join(config_dir, unit, "current"))
+    name = os.path.basename(target) if target else ""
+    if name in MODES:
+        return name
+    return "unmanaged" if exists else "absent"
+
+
+def readable_as(path: str, account: Mapping[str, t.Any]) -> bool:
+    """Tell whether an account (``uid``, ``gid``, ``groups``) can open this path, by trying as that account."""
+    if os.geteuid() != 0 or account.get("uid") in (None, 0):
+        return os.access(path, os.R_OK)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setgroups([int(group) for group in account.get("groups") or []])
+            os.setgid(int(account["gid"]))
+            os.setuid(int(account["uid"]))
+            os.close(os.open(path, os.O_RDONLY))
+            code = 0
+        finally:
+            os._exit(code)
+    _pid, status = os.waitpid(child, 0)
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+
+
+def _written_by_us(fragment: str) -> bool:
+    return "evnode.sequencer_ha" in _text(fragment).split("\n", 1)[0] if fragment else False
+
+
+def _original_folder(config_dir: str, unit: str, mode: str) -> str:
+    single = os.path.join(config_dir, unit, "single")
+    return single if os.path.exists(os.path.join(single, "args.env")) else os.path.join(config_dir, unit, mode)
+
+
+def _text(path: str) -> str:
+    return (read_bytes(path) or b"").decode("utf-8", "replace") if path else ""
+
+
+def _account(
+    overrides: Mapping[str, str], properties: Mapping[str, str], settings: _unit_file.Settings
+) -> dict[str, t.Any]:
+    user = overrides.get("user") or properties.get("User") or settings.last("Service", "User") or "root"
+    group = overrides.get("group") or properties.get("Group") or settings.last("Service", "Group") or ""
+    found: dict[str, t.Any] = {
+        "user": user,
+        "group": group or None,
+        "uid": None,
+        "gid": None,
+        "groups": [],
+        "home": None,
+    }
+    try:
+        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        return found
+    found.update(user=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid, home=entry.pw_dir)
+    try:
+        if group:
+            chosen = grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)
+            found.update(group=chosen.gr_name, gid=chosen.gr_gid)
+        else:
+            found["group"] = grp.getgrgid(entry.pw_gid).gr_name
+    except KeyError:
+        found["group"] = group or str(entry.pw_gid)
+    found["groups"] = os.getgrouplist(entry.pw_name, found["gid"])
+    return found
+
+
+def _specifier_values(unit: str, account: Mapping[str, t.Any]) -> dict[str, str]:
+    prefix, at, instance = unit.partition("@")
+    # In units of the system manager these are root's, whatever User= says.
+    return {
+        "n": f"{unit}.service", "N": unit, "p": prefix if at else unit, "P": prefix if at else unit, "i": instance,
+        "I": instance, "j": unit.rpartition("-")[2], "h": "/root", "u": "root", "U": "0", "g": "root", "G": "0",
+        "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc", "T": "/tmp", "V": "/var/tmp",
+        "H": os.uname().nodename, "v": os.uname().release,
+    }  # fmt: skip
+
+
+def _command(settings: _unit_file.Settings, known: Mapping[str, str], account: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    lines = settings.all("Service", "ExecStart")
+    if not lines:
+        return {"argv": [], "prefixes": "", "commands": 0}
+    cmd = _unit_file.command(lines[0])
+    environment = {"HOME": str(account.get("home") or ""), "USER": str(account["user"])}
+    declared = [_unit_file.specifiers(value, known) for value in settings.all("Service", "Environment")]
+    for assignment in _unit_file.environment_assignments(declared):
+        name, _equals, value = assignment.partition("=")
+        environment[name] = value
+    for listed in settings.all("Service", "EnvironmentFile"):
+        environment.update(_unit_file.parse_environment_file(_text(_unit_file.specifiers(listed.lstrip("-"), known))))
+    argv = [_unit_file.specifiers(word, known) for word in cmd.argv]
+    return {
+        "argv": _unit_file.expand(_unit_file.Command(cmd.prefixes, argv), environment),
+        "prefixes": cmd.prefixes,
+        "commands": len(lines),
+    }
+
+
+def _process(pid: int, host: Host) -> dict[str, t.Any] | None:
+    if pid <= 0:
+        return None
+    base = f"{host.proc}/{pid}"
+    raw = read_bytes(f"{base}/cmdline")
+    if not raw:
+        return None
+    exe = read_link(f"{base}/exe") or ""
+    environment = _environment(read_bytes(f"{base}/environ") or b"")
+    status = _text(f"{base}/status")
+    return {
+        "pid": pid,
+        "argv": [word.decode("utf-8", "surrogateescape") for word in raw[:-1].split(b"\0")],
+        "exe": exe.replace(" (deleted)", ""),
+        "exe_deleted": exe.endswith(" (deleted)"),
+        "cwd": read_link(f"{base}/cwd"),
+        "uid": _status_id(status, "Uid:"),
+        "gid": _status_id(status, "Gid:"),
+        "home": environment.get("HOME"),
+        "db_path": environment.get("DB_PATH"),
+        # Names only: a value may be a secret.
+        "environment_names": sorted(environment),
+        "started": _started(base),
+    }
+
+
+def _environment(raw: bytes) -> dict[str, str]:
+    found = {}
+    for item in raw.split(b"\0"):
+        name, equals, value = item.decode("utf-8", "replace").partition("=")
+        if equals:
+            found[name] = value
+    return found
+
+
+def _status_id(status: str, label: str) -> int | None:
+    for line in status.splitlines():
+        if line.startswith(label):
+            return int(line.split()[1])
+    return None
+
+
+def _started(base: str) -> float | None:
+    """Return when a process started, in seconds since the epoch (proc(5): ticks since boot, after the name)."""
+    try:
+        ticks = int(_text(f"{base}/stat").rpartition(")")[2].split()[19])
+        boot = next(
+            line for line in _text(os.path.join(os.path.dirname(base), "stat")).splitlines() if line[:6] == "btime "
+        )
+        return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    except (IndexError, ValueError, StopIteration):
+        return None
+
+
+def _home(
+    line: _node_flags.CommandLine,
+    overrides: Mapping[str, str],
+    binary: str,
+    account: Mapping[str, t.Any],
+    process: Mapping[str, t.Any] | None,
+) -> tuple[str, str]:
+    if overrides.get("home"):
+        return overrides["home"], "override"
+    if line.home:
+        start = (process or {}).get("cwd") or "/"
+        return os.path.normpath(os.path.join(start, line.home)), "flag"
+    user_home = (process or {}).get("home") or account.get("home")
+    if not user_home or not binary:
+        return "", "unknown"
+    return os.path.join(user_home, f".{os.path.basename(binary)}"), "default"
+
+
+def _yaml(content_path: str, live_path: str, account: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {"path": live_path, "content_path": content_path, "present": False}
+    data = read_bytes(content_path) if content_path else None
+    if data is None:
+        return found
+    info = os.stat(content_path)
+    return {
+        **found,
+        "present": True,
+        "content": base64.b64encode(data).decode(),
+        "mode": f"{info.st_mode & 0o7777:04o}",
+        "uid": info.st_uid,
+        "changed": info.st_mtime,
+        "link": read_link(live_path),
+        "readable": readable_as(content_path, account),
+    }
+
+
+def _which(name: str) -> str:
+    for folder in ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"):
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK):
+            return path
+    return name
+
+
+def _sha256(path: str | None) -> str | None:
+    if not path or not os.path.isfile(path):
+        return None
+    return sha256_file(path)
+
+
+def _version(binary: str, run: Runner) -> str | None:
+    """Return the version a binary prints; a build without one exits 1, and then its checksum has to do."""
+    if not binary or not os.access(binary, os.X_OK):
+        return None
+    try:
+        done = run([binary, "version"], timeout=10)
+    except ProcessError:
+        return None
+    for line in done.stdout.splitlines():
+        label, colon, value = line.partition("version:")
+        if done.rc == 0 and colon and label.strip() and value.strip():
+            return value.strip()
+    return None
+
+
+def _genesis(path: str) -> dict[str, t.Any] | None:
+    data = read_bytes(path)
+    if data is None:
+        return None
+    found = {"sha256": hashlib.sha256(data).hexdigest(), "chain_id": None, "proposer_address": None}
+    parsed = _json_object(data)
+    found["chain_id"] = parsed.get("chain_id")
+    found["proposer_address"] = parsed.get("proposer_address")
+    return found
+
+
+def _signer(path: str | None) -> dict[str, t.Any] | None:
+    """Return the address of a signer file; the public key in it is clear text, so no passphrase is needed."""
+    if not path:
+        return None
+    data = read_bytes(path)
+    if data is None:
+        return {"present": False, "address": None}
+    try:
+        public = base64.b64decode(str(_json_object(data).get("pub_key") or ""), validate=True)
+    except ValueError:
+        public = b""
+    address = base64.b64encode(hashlib.sha256(public).digest()).decode() if len(public) == 32 else None
+    return {"present": True, "address": address}
+
+
+def _json_object(data: bytes) -> dict[str, t.Any]:
+    try:
+        parsed = json.loads(data)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _ask(address: str) -> dict[str, t.Any]:
+    """Return what the running node says about itself; null with a reason where it does not answer."""
+    found: dict[str, t.Any] = {
+        "namespaces": None,
+        "next_proposer": None,
+        "chain_id": None,
+        "height": None,
+        "reason": None,
+    }
+    if not address:
+        found["reason"] = "no RPC address is known"
+        return found
+    client = NodeClient(address, timeout=3)
+    questions: Sequence[tuple[str, Callable[[], t.Any]]] = (("state", client.state), ("namespaces", client.namespaces))
+    for name, question in questions:
+        try:
+            answer = question()
+        except RpcError as exc:
+            found["reason"] = exc.message
+            continue
+        if name == "state":
+            found.update(next_proposer=answer["next_proposer"], chain_id=answer["chain_id"], height=answer["height"])
+        else:
+            found["namespaces"] = answer
+    return found

@@ -1,0 +1,302 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+
+"""What a host is and holds, as far as a migration depends on it. Reads only."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import glob
+import ipaddress
+import json
+import os
+import platform
+import pwd
+import re
+import shutil
+import socket
+import time
+import typing as t
+
+from ._errors import HaError
+from ._files import read_bytes, read_link, sha256_file
+from ._process import run as _run
+from ._seal import record_path, sealed_state
+from ._systemd import show
+
+if t.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._process import Runner
+
+_LISTEN = "0A"
+_MODES = ("single", "follower", "raft")
+_TOOLS = ("systemctl", "systemd-run", "journalctl", "ssh", "sshd")
+# What timedatectl calls synchronized: the kernel's own estimate of its error, in microseconds.
+_MAX_CLOCK_ERROR_US = 16_000_000
+
+
+class Wanted(t.NamedTuple):
+    """What to look at; None leaves a part out."""
+
+    address: str | None = None
+    unit: str | None = None
+    home: str | None = None
+    db_path: str | None = None
+    raft_dir: str | None = None
+    binary: str | None = None
+    user: str | None = None
+    config_dir: str = "/etc/evnode-ha"
+    state_dir: str = "/var/lib/evnode-ha"
+    ports: Sequence[int] = ()
+    space_paths: Sequence[str] = ()
+
+
+def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[str, t.Any]:
+    """Return the facts of this host; a fact that cannot be read is None."""
+    addresses = local_addresses(proc)
+    sockets = listening_sockets(proc)
+    listening = {str(port): port in sockets for port in wanted.ports}
+    host: dict[str, t.Any] = {
+        "addresses": addresses,
+        "has_address": None if not wanted.address else has_address(wanted.address, addresses),
+        "python": platform.python_version(),
+        "root": os.geteuid() == 0,
+        "systemd_version": systemd_version(run),
+        "listening": listening,
+        "listeners": owners({port: sockets[port] for port in wanted.ports if port in sockets}, proc),
+        "free_bytes": {path: free_bytes(path) for path in wanted.space_paths},
+        "clock": {"epoch": time.time(), "synchronized": clock_synchronized()},
+        "architecture": platform.machine(),
+        "memory": memory(proc),
+        "tools": {tool: shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin") for tool in _TOOLS},
+        "hostname": socket.gethostname(),
+    }
+    host["user_exists"] = None if not wanted.user else _user_exists(wanted.user)
+    host.update(_unit(wanted, run))
+    host.update(_home(wanted, proc))
+    host["binary_sha256"] = sha256_file(wanted.binary) if wanted.binary and os.path.isfile(wanted.binary) else None
+    host["raft_dir_entries"] = _entries(wanted.raft_dir)
+    host["sealed"] = _sealed(wanted)
+    host["mode"] = _mode(wanted)
+    return host
+
+
+def local_addresses(proc: str = "/proc") -> list[str]:
+    """Return the addresses of this host's interfaces, IPv4 first, as text; loopback included."""
+    found: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
+    candidate = None
+    for line in _lines(f"{proc}/net/fib_trie"):
+        words = line.split()
+        if words[:1] == ["|--"] or (len(words) > 1 and words[0] == "+--"):
+            candidate = words[1] if words[0] == "|--" else None
+        elif "LOCAL" in words and words[0] == "/32" and candidate:
+            found.add(ipaddress.IPv4Address(candidate))
+    for line in _lines(f"{proc}/net/if_inet6"):
+        found.add(ipaddress.IPv6Address(bytes.fromhex(line.split()[0])))
+    return [str(address) for address in sorted(found, key=lambda a: (a.version, int(a)))]
+
+
+def has_address(address: str, addresses: Sequence[str]) -> bool | None:
+    """Tell whether this host has the address; None for something that is no address."""
+    try:
+        return str(ipaddress.ip_address(address)) in addresses
+    except ValueError:
+        return None
+
+
+def listening_sockets(proc: str = "/proc") -> dict[int, set[str]]:
+    """Return the TCP ports that something listens on, with the inodes of the sockets."""
+    found: dict[int, set[str]] = {}
+    for name in ("tcp", "tcp6"):
+        for line in _lines(f"{proc}/net/{name}")[1:]:
+            words = line.split()
+            if len(words) > 9 and words[3] == _LISTEN:
+                found.setdefault(int(words[1].rpartition(":")[2], 16), set()).add(words[9])
+    return found
+
+
+def owners(sockets: dict[int, set[str]], proc: str = "/proc") -> dict[str, str]:
+    """Return who listens on each port, as ``name[pid]``; a port whose owner cannot be seen is left out."""
+    wanted = {f"socket:[{inode}]": port for port, inodes in sockets.items() for inode in inodes}
+    found: dict[str, str] = {}
+    if not wanted:
+        return found
+    for fd in glob.iglob(f"{proc}/[0-9]*/fd/*"):
+        port = wanted.get(read_link(fd) or "")
+        if port is not None:
+            pid = fd[len(proc) + 1 :].split("/", 1)[0]
+            name = (_lines(f"{proc}/{pid}/comm") or ["?"])[0].strip()
+            found[str(port)] = f"{name}[{pid}]"
+    return found
+
+
+def systemd_version(run: Runner = _run) -> int | None:
+    """Return systemd's version number, None where there is no systemd."""
+    try:
+        done = run(["systemctl", "--version"])
+    except HaError:
+        return None
+    match = re.match(r"systemd (\d+)", done.stdout)
+    return int(match.group(1)) if match else None
+
+
+def free_bytes(path: str) -> int | None:
+    """Return how much an ordinary user may still write at ``path``, or where it would be created."""
+    while not os.path.exists(path) and path not in ("", "/"):
+        path = os.path.dirname(path)
+    try:
+        found = os.statvfs(path or "/")
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def real_bytes(folder: str) -> int | None:
+    """Return what the files below a directory take on disk, holes left out; None where there is no file."""
+    total, seen = 0, False
+    for place, _folders, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # a running node removes files all the time
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+                seen = True
+    return total if seen else None
+
+
+def file_system(path: str, proc: str = "/proc") -> str | None:
+    """Return the type of the file system that ``path`` is on, or would be on."""
+    best, kind = "", None
+    real = os.path.realpath(path)
+    for line in _lines(f"{proc}/self/mountinfo"):
+        before, dash, after = line.partition(" - ")
+        if not dash:
+            continue
+        mount = before.split()[4].replace("\\040", " ")
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, after.split()[0]
+    return kind
+
+
+class _Timex(ctypes.Structure):
+    """The head of struct timex (adjtimex(2)); the rest is room for the kernel to write to."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+def clock_synchronized() -> bool | None:
+    """Tell whether the kernel's clock is disciplined by something (NTP, PTP); None where it cannot be asked."""
+    timex = _Timex()
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else timex.maxerror < _MAX_CLOCK_ERROR_US
+
+
+def memory(proc: str = "/proc") -> dict[str, int | None]:
+    """Return total and available memory in bytes."""
+    values = {}
+    for line in _lines(f"{proc}/meminfo"):
+        name, _colon, rest = line.partition(":")
+        if rest.split():
+            values[name] = int(rest.split()[0]) * 1024
+    return {"total": values.get("MemTotal"), "available": values.get("MemAvailable")}
+
+
+def _unit(wanted: Wanted, run: Runner) -> dict[str, t.Any]:
+    facts: dict[str, t.Any] = {"unit_exists": None, "unit_active": None, "unit_enabled": None, "unit_pid": None}
+    if not wanted.unit:
+        return facts
+    name = wanted.unit if wanted.unit.endswith(".service") else f"{wanted.unit}.service"
+    try:
+        found = show(name, ["LoadState", "ActiveState", "UnitFileState", "MainPID"], run=run)
+    except HaError:
+        return facts
+    facts["unit_exists"] = found.get("LoadState") not in (None, "not-found")
+    facts["unit_active"] = found.get("ActiveState") in ("active", "activating", "reloading")
+    facts["unit_enabled"] = found.get("UnitFileState") in ("enabled", "enabled-runtime")
+    facts["unit_pid"] = int(found.get("MainPID") or 0) or None
+    return facts
+
+
+def _home(wanted: Wanted, proc: str) -> dict[str, t.Any]:
+    facts: dict[str, t.Any] = {
+        "home_exists": None,
+        "home_chain_id": None,
+        "home_genesis_sha256": None,
+        "home_has_blocks": None,
+        "store_bytes": None,
+        "node_key_exists": None,
+        "fstype": None,
+    }
+    if not wanted.home:
+        return facts
+    genesis = os.path.join(wanted.home, "config", "genesis.json")
+    facts["home_exists"] = os.path.isdir(wanted.home)
+    facts["fstype"] = file_system(wanted.home, proc)
+    facts["node_key_exists"] = os.path.isfile(os.path.join(wanted.home, "config", "node_key.json"))
+    content = read_bytes(genesis)
+    if content is not None:
+        facts["home_genesis_sha256"] = sha256_file(genesis)
+        with contextlib.suppress(ValueError, AttributeError):
+            facts["home_chain_id"] = json.loads(content).get("chain_id")
+    store = os.path.join(wanted.home, wanted.db_path or "data")
+    facts["store_bytes"] = real_bytes(store)
+    facts["home_has_blocks"] = facts["store_bytes"] is not None
+    return facts
+
+
+def _user_exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _entries(folder: str | None) -> list[str] | None:
+    """Return the names in a directory, None where it does not exist."""
+    try:
+        return sorted(os.listdir(folder)) if folder else None
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise HaError(f"{folder} cannot be listed: {exc.strerror}; run this with become") from exc
+
+
+def _mode(wanted: Wanted) -> str | None:
+    if not wanted.unit:
+        return None
+    folder = os.path.join(wanted.config_dir, wanted.unit)
+    target = read_link(os.path.join(folder, "current"))
+    if target in _MODES:
+        return target
+    return "absent" if os.path.isdir(folder) else "unmanaged"
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read().splitlines()
+    except OSError:
+        return []
+
+
+def _sealed(wanted: Wanted) -> bool | None:
+    """Tell whether the Raft directory is exactly what sealing left there; None where it was never sealed."""
+    if not wanted.unit or not wanted.raft_dir or not os.path.exists(record_path(wanted.state_dir, wanted.unit)):
+        return None
+    return sealed_state(wanted.state_dir, wanted.unit, wanted.raft_dir).ok

@@ -1,0 +1,203 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+"""Take one member back to what it was before the cutover: rollback where no block of the cluster exists.
+
+Three phases, each complete on all members before the next begins on any: with everything stopped nobody can produce,
+with everything cleaned nobody can start as a member of a cluster, and only then the single sequencer starts.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from . import _files, _journal, _systemd
+from ._errors import HaError
+from ._mode import ABSENT, current, switch
+from ._process import run as _run
+from ._raft_store import LOG, last_index
+from ._rpc import NodeClient, RpcError
+from ._seal import raft_dir_trouble, record_path, wipe
+from ._wait import SYSTEM_CLOCK, Clock, wait_until
+from ._window.host import intake_table, open_intake
+from ._window.launch import window_unit
+
+if t.TYPE_CHECKING:
+    from ._process import Runner
+
+STOPPED = ("inactive", "failed")
+
+
+class RevertError(HaError):
+    """A member could not be taken back, or must not be."""
+
+
+class Revert(t.NamedTuple):
+    """One member."""
+
+    unit: str
+    sequencer: bool
+    config_dir: str
+    state_dir: str
+    run_dir: str
+    raft_dir: str
+    follow: bool = True
+    rpc_address: str = ""
+    above: int = 0
+    timeout: float = 60.0
+    run_id: str = "-"
+
+    @property
+    def service(self) -> str:
+        """The unit's full name."""
+        return f"{self.unit}.service"
+
+    @property
+    def target(self) -> str:
+        """The mode that the member has when it is clean."""
+        if self.sequencer:
+            return "single"
+        return "follower" if self.follow else ABSENT
+
+    @property
+    def frozen(self) -> str:
+        """The fence of a window."""
+        return os.path.join(self.run_dir, self.unit, "frozen")
+
+
+class Reverted(t.NamedTuple):
+    """What a phase changed (or would), in words, and what was found."""
+
+    changes: list[str]
+    state: dict[str, t.Any]
+
+
+def stop(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
+    """Stop window, sealing and node, in this order: the end of a window starts the node."""
+    units = [window_unit(wanted.unit), f"evnode-seal-{wanted.unit}.service", wanted.service]
+    active = [unit for unit in units if _systemd.active_state(unit, run=run) not in STOPPED]
+    if window_unit(wanted.unit) in active and wanted.service not in active:
+        active.append(wanted.service)
+    if not check:
+        for unit in units:
+            if unit in active or unit == wanted.service:
+                # The node's own stop is asked for in any case: it also takes a start back that is still waiting.
+                _systemd.stop(unit, run=run)
+        left = {unit: _systemd.active_state(unit, run=run) for unit in units}
+        wrong = [f"{unit} is {state}" for unit, state in left.items() if state not in STOPPED]
+        if wrong:
+            raise RevertError(f"after the stop {', '.join(wrong)}; nothing else was done on this host")
+    changes = [f"stop {unit}" for unit in active]
+    _note(wanted, "revert_stop", changes, check)
+    return Reverted(changes, {"active": bool(active) if check else False})
+
+
+def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
+    """Take away everything that could make this member part of the cluster again."""
+    running = _systemd.active_state(wanted.service, run=run)
+    if running not in STOPPED and not check:
+        raise RevertError(f"{wanted.service} is {running}; phase stop has to be done on all members before clean")
+    index = last_index(os.path.join(wanted.raft_dir, LOG))
+    changes = []
+    seal = record_path(wanted.state_dir, wanted.unit)
+    mode = current(wanted.config_dir, wanted.unit)
+    # The switch first: killed after it, this member cannot come back as part of a cluster.
+    if mode != wanted.target:
+        changes.append(f"switch {mode} -> {wanted.target}")
+        if not check:
+            switch(wanted.config_dir, wanted.unit, wanted.target)
+    pending = os.path.join(wanted.config_dir, wanted.unit, "current.commit")
+    if os.path.lexists(pending):
+        changes.append(f"remove {pending}")
+        if not check:
+            _files.remove_files([pending])
+    if os.path.isdir(wanted.raft_dir) and os.listdir(wanted.raft_dir):
+        trouble = raft_dir_trouble(wanted.raft_dir)
+        if trouble:
+            raise RevertError(trouble)
+        changes.append(f"empty {wanted.raft_dir} (last Raft index {index})")
+        if not check:
+            wipe(wanted.raft_dir)
+    if os.path.exists(seal):
+        changes.append(f"remove {seal}")
+        if not check:
+            _files.remove_files([seal])
+    if not wanted.sequencer and _enabled(wanted, run):
+        changes.append(f"disable {wanted.service}")
+        if not check:
+            done = run(["systemctl", "disable", "--", wanted.service], timeout=60)
+            if done.rc != 0:
+                raise RevertError(f"systemctl disable {wanted.service} failed: {done.stderr.strip()}")
+    _note(wanted, "revert_clean", changes, check)
+    return Reverted(changes, {"mode": wanted.target, "last_index": index})
+
+
+def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clock = SYSTEM_CLOCK) -> Reverted:
+    """Start the single sequencer (or the follower), lift the fence, open the intake, and wait until it goes on."""
+    mode = current(wanted.config_dir, wanted.unit)
+    if check:
+        running = _systemd.active_state(wanted.service, run=run) == "active" and mode == wanted.target
+        return Reverted([] if running else [f"start {wanted.service}"], {})
+    if mode != wanted.target:
+        raise RevertError(
+            f"{wanted.service} is in mode {mode}, expected {wanted.target}; phase clean comes before start"
+        )
+    if mode == ABSENT:
+        return Reverted([], {"height": None})
+    changes = []
+    if os.path.exists(wanted.frozen):
+        _files.remove_files([wanted.frozen])
+        changes.append(f"remove {wanted.frozen}")
+    if _systemd.active_state(wanted.service, run=run) != "active":
+        _systemd.reset_failed(wanted.service, run=run)
+        _systemd.start(wanted.service, run=run)
+        changes.append(f"start {wanted.service}")
+    if wanted.sequencer:
+        open_intake(intake_table(wanted.unit), run=run)
+    height = _await_blocks(wanted, run, clock) if wanted.rpc_address else None
+    _note(wanted, "revert_start", changes, check)
+    return Reverted(changes, {"height": height})
+
+
+def _await_blocks(wanted: Revert, run: Runner, clock: Clock) -> int:
+    """Wait for a new block above ``above`` (a follower: for any answer)."""
+    node = NodeClient(wanted.rpc_address)
+
+    def probe() -> tuple[int, str]:
+        try:
+            height = int(node.state()["height"])
+        except RpcError as exc:
+            return -1, f"unit {_systemd.active_state(wanted.service, run=run)}, {exc.message}"
+        return height, f"height {height}"
+
+    seen_first: list[int] = []
+
+    def goes_on(seen: tuple[int, str]) -> bool:
+        if seen[0] < 0:
+            return False
+        seen_first.append(seen[0])
+        # Answering is not producing: the sequencer has to add a block to what it came back with.
+        return not wanted.sequencer or seen[0] > max(wanted.above, seen_first[0])
+
+    result = wait_until(probe, goes_on, timeout=wanted.timeout, interval=0.1, clock=clock)
+    if not result.ok:
+        needed = max(wanted.above, seen_first[0] if seen_first else 0)
+        log = " / ".join(_systemd.unit_log(wanted.service, lines=5, run=run))
+        raise RevertError(
+            f"{wanted.service} did not go on above height {needed} within {wanted.timeout:g} s: {result.last[1]}; "
+            f"its log ends with: {log[-900:]}"
+        )
+    return int(result.last[0])
+
+
+def _enabled(wanted: Revert, run: Runner) -> bool:
+    return run(["systemctl", "is-enabled", "--", wanted.service]).stdout.strip() == "enabled"
+
+
+def _note(wanted: Revert, event: str, changes: list[str], check: bool) -> None:
+    if changes and not check:
+        path = os.path.join(wanted.state_dir, wanted.unit, "journal.jsonl")
+        _journal.append(path, wanted.run_id, event, {"changes": changes})

@@ -1,0 +1,150 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: member_revert
+short_description: Take one member back to what it was before the cutover
+version_added: 0.1.0
+author: The evnode.sequencer_ha authors
+description:
+  - Rollback where no block of the cluster exists, in three phases. Each has to be complete on all members before the
+    next begins on any.
+  - V(stop) stops window and node. V(clean) turns the switch back, empties the Raft directory, forgets the seal and
+    disables a joiner's unit. V(start) lifts the fence, starts the single sequencer, or the follower, and opens the
+    intake.
+  - The module cannot know what the other members hold. The caller proves that no block of the cluster exists anywhere.
+extends_documentation_fragment:
+  - evnode.sequencer_ha._attributes
+  - evnode.sequencer_ha._attributes.actiongroup
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  phase:
+    description: What to do.
+    type: str
+    choices: [stop, clean, start]
+    required: true
+  role:
+    description: V(sequencer) on the member that produced before, V(joiner) on the others.
+    type: str
+    choices: [sequencer, joiner]
+    required: true
+  follow:
+    description: Whether a joiner follows the chain afterwards; otherwise its switch is taken away and it cannot start.
+    type: bool
+    default: true
+  unit:
+    description: Name of the node's unit, without the suffix C(.service).
+    type: str
+    required: true
+  raft_dir:
+    description: Raft directory.
+    type: path
+    required: true
+  rpc_address:
+    description: For O(phase=start), RPC of this host's node as V(host:port), to wait until it goes on.
+    type: str
+    default: ""
+  above:
+    description: For O(phase=start) on the sequencer, the height above which it has to produce.
+    type: int
+    default: 0
+  config_dir:
+    description: Directory that holds C(<unit>/current).
+    type: path
+    default: /etc/evnode-ha
+  state_dir:
+    description: Directory that holds C(<unit>/journal.jsonl).
+    type: path
+    default: /var/lib/evnode-ha
+  run:
+    description: Name of this run, for the journal.
+    type: str
+    default: "-"
+  timeout:
+    description: Seconds until the sequencer has to produce again.
+    type: float
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Stop the member
+  evnode.sequencer_ha.member_revert:
+    phase: stop
+    role: joiner
+    unit: ev-node
+    raft_dir: /var/lib/ev-node/raft
+"""
+
+RETURN = r"""
+changes:
+  description: What was done, or would be.
+  returned: success
+  type: list
+  elements: str
+state:
+  description: What is now; C(active) after V(stop), C(mode) and C(last_index) after V(clean), C(height) after V(start).
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _revert
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
+
+RUN_DIR = "/run/evnode-ha"
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "phase": {"type": "str", "choices": ["stop", "clean", "start"], "required": True},
+            "role": {"type": "str", "choices": ["sequencer", "joiner"], "required": True},
+            "follow": {"type": "bool", "default": True},
+            "unit": {"type": "str", "required": True},
+            "raft_dir": {"type": "path", "required": True},
+            "rpc_address": {"type": "str", "default": ""},
+            "above": {"type": "int", "default": 0},
+            "config_dir": {"type": "path", "default": "/etc/evnode-ha"},
+            "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
+            "run": {"type": "str", "default": "-"},
+            "timeout": {"type": "float", "default": 60.0},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    wanted = _revert.Revert(
+        unit=given["unit"],
+        sequencer=given["role"] == "sequencer",
+        config_dir=given["config_dir"],
+        state_dir=given["state_dir"],
+        run_dir=RUN_DIR,
+        raft_dir=given["raft_dir"],
+        follow=given["follow"],
+        rpc_address=given["rpc_address"],
+        above=given["above"],
+        timeout=given["timeout"],
+        run_id=given["run"],
+    )
+    phase = {"stop": _revert.stop, "clean": _revert.clean, "start": _revert.start}[given["phase"]]
+    try:
+        result = phase(wanted, check=module.check_mode)
+        module.exit_json(changed=bool(result.changes), changes=result.changes, state=result.state)
+    except HaError as exc:
+        module.fail_json(msg=exc.message)
+
+
+if __name__ == "__main__":
+    main()

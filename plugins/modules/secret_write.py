@@ -1,0 +1,130 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secret_write
+short_description: Place a secret file with its final mode and owner
+version_added: 0.1.0
+author: The evnode.sequencer_ha authors
+description:
+  - Writes a content to a file by one atomic rename. The temporary file is created with mode C(0600), and gets its
+    owner and mode before it gets its name, so the content is never readable by anybody else.
+  - The diff shows fingerprints, modes and owners, never the content.
+extends_documentation_fragment:
+  - evnode.sequencer_ha._attributes
+  - evnode.sequencer_ha._attributes.actiongroup
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description: Absolute path of the file. A symbolic link at this place is replaced, not followed.
+    type: path
+    required: true
+  content:
+    description: The content in Base64, as M(evnode.sequencer_ha.secret_read) returns it.
+    type: str
+    required: true
+  mode:
+    description: Mode as an octal string.
+    type: str
+    default: '0600'
+  owner:
+    description: Name of the user that owns the file; by default the user that the task runs as.
+    type: str
+  group:
+    description: Name of the group; by default the group that the task runs as.
+    type: str
+  parents_mode:
+    description:
+      - Mode, as an octal string, of the directory of the file where it has to be created; it gets the owner and group
+        of the file. Directories above it are created as C(root) with C(0755).
+      - Without it a missing directory is an error.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Place the signer on the joiner
+  evnode.sequencer_ha.secret_write:
+    path: /var/lib/ev-node/config/signer.json
+    content: "{{ hostvars['node-1'].signer.content }}"
+    owner: evnode
+    group: evnode
+    parents_mode: '0750'
+  no_log: true
+"""
+
+RETURN = r"""
+fingerprint:
+  description: Fingerprint of the content; equal contents have equal fingerprints.
+  returned: always
+  type: str
+  sample: sha256:9f86d081884c
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import fingerprint
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._secrets import (
+    Placement,
+    account,
+    decode,
+    describe,
+    describe_as,
+    differs,
+    octal,
+    put,
+)
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "content": {"type": "str", "required": True, "no_log": True},
+            "mode": {"type": "str", "default": "0600"},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+            "parents_mode": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        content = decode(params["content"])
+        # In check mode an earlier task of the same run may be the one that creates the account.
+        uid, gid = account(params["owner"], params["group"], may_be_missing=module.check_mode)
+        parents_mode = None if params["parents_mode"] is None else octal(params["parents_mode"])
+        place = Placement(params["path"], octal(params["mode"]), uid, gid, parents_mode)
+        before = describe(place.path)
+        changed = differs(place, content) if module.check_mode else put(place, content)
+    except HaError as exc:
+        module.fail_json(msg=exc.message)
+    owner = params["owner"] if uid < 0 else str(uid)
+    group = params["group"] if gid < 0 else str(gid)
+    after = describe_as(content, place.mode, owner, group) if changed else before
+    module.exit_json(
+        changed=changed,
+        fingerprint=fingerprint(content),
+        diff={
+            "before_header": place.path,
+            "after_header": place.path,
+            "before": f"{before}\n",
+            "after": f"{after}\n",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

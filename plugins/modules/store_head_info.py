@@ -1,0 +1,149 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: store_head_info
+short_description: Read the head of a stopped node's store
+version_added: 0.1.0
+author: The evnode.sequencer_ha authors
+description:
+  - Starts the node's binary as a plain full node in a transient unit with a network of its own, no peers and no data
+    availability layer, reads the newest block, and stops it again. It can neither make nor fetch a block.
+  - Refuses while the node's unit is active. A store that another process has open is an error too.
+extends_documentation_fragment:
+  - evnode.sequencer_ha._attributes
+  - evnode.sequencer_ha._attributes.actiongroup
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - In check mode nothing is started, and RV(head) is V(null).
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing that a diff could show.
+  idempotent:
+    support: full
+options:
+  unit:
+    description: The node's unit, which must be stopped.
+    type: str
+    required: true
+  binary:
+    description: Absolute path of the node's binary.
+    type: path
+    required: true
+  home:
+    description: The node's home.
+    type: path
+    required: true
+  user:
+    description: Name of the service user.
+    type: str
+    required: true
+  group:
+    description: Name of its group.
+    type: str
+    required: true
+  arguments:
+    description:
+      - Arguments after the binary with which the node would run as a follower, or its application's flags alone, to
+        which C(start --home) with O(home) is added.
+      - Peers and data availability are turned off in any case.
+    type: list
+    elements: str
+    default: []
+  heights:
+    description: Heights whose headers and hashes to return as well; those above the head are left out.
+    type: list
+    elements: int
+    default: []
+  private_network:
+    description:
+      - Whether the node gets a network namespace of its own, where the host allows that. One with an execution client
+        on the host needs the host's.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds until the store has to be open.
+    type: float
+    default: 30
+"""
+
+EXAMPLES = r"""
+- name: Read the head of the stopped node
+  evnode.sequencer_ha.store_head_info:
+    unit: ev-node
+    binary: /usr/local/bin/evm
+    home: /var/lib/ev-node
+    user: evnode
+    group: evnode
+  register: member_head
+"""
+
+RETURN = r"""
+head:
+  description: The newest block. V(null) only in check mode, where nothing is started.
+  returned: success
+  type: dict
+  contains:
+    height:
+      description: Its height, 0 for an empty store.
+      type: int
+    hash:
+      description: Its hash, hex; V(null) for an empty store.
+      type: str
+    app_hash:
+      description: State of the application after it, hex.
+      type: str
+    chain_id:
+      description: Name of the chain.
+      type: str
+    time:
+      description: Its time, RFC 3339.
+      type: str
+    headers:
+      description: For each of O(heights) its C(hash), C(parent), C(time_ns) and C(header_digest).
+      type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._head import Store, read_head
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "unit": {"type": "str", "required": True},
+            "binary": {"type": "path", "required": True},
+            "home": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
+            "group": {"type": "str", "required": True},
+            "arguments": {"type": "list", "elements": "str", "default": []},
+            "heights": {"type": "list", "elements": "int", "default": []},
+            "private_network": {"type": "bool", "default": True},
+            "timeout": {"type": "float", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    params = dict(module.params)
+    if module.check_mode:
+        module.exit_json(changed=False, head=None)
+    params["private"] = params.pop("private_network")
+    try:
+        head = read_head(Store(**params))
+    except HaError as exc:
+        module.fail_json(msg=exc.message)
+    module.exit_json(changed=False, head=head)
+
+
+if __name__ == "__main__":
+    main()

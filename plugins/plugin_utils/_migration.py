@@ -1,0 +1,338 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+
+"""What a run has to do, decided from what the members returned. Pure functions over data."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+if t.TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Registered = t.Mapping[str, t.Any]
+
+
+def reason_of(result: Registered | None) -> str | None:
+    """Say why a registered result is no answer, or None where it is one."""
+    if not result:
+        return "gave no answer"
+    if result.get("unreachable"):
+        return f"was unreachable: {result.get('msg', 'no message')}"
+    if result.get("failed") or result.get("exception"):
+        return str(result.get("msg", "failed without a message"))
+    return None
+
+
+def unreadable(results: Mapping[str, Registered | None], key: str) -> dict[str, str]:
+    """Return a reason for every member whose result lacks ``key``."""
+    found = {}
+    for member, result in results.items():
+        reason = reason_of(result)
+        # failed_when: false in the play hides the failure flag, never the missing value.
+        if reason or key not in (result or {}):
+            found[member] = reason or str((result or {}).get("msg", f"gave no {key}"))
+    return found
+
+
+def migration_state(modes: Mapping[str, str | None], sequencer: str | None) -> str:
+    """Return what the chain runs as today.
+
+    ``single``: the sequencer of today produces alone. ``committed``: the sequencer's host has switched to Raft, some
+    member has not: the cutover was committed and has to be finished. ``cluster``: every member is in Raft mode.
+    ``unknown``: the sequencer's mode could not be read, so nothing may be decided.
+    """
+    own = modes.get(sequencer) if sequencer else None
+    if own is None or own == "absent":
+        return "unknown"
+    if own != "raft":
+        return "single"
+    return "cluster" if all(mode == "raft" for mode in modes.values()) else "committed"
+
+
+def secret_files(profile: Mapping[str, t.Any]) -> list[dict[str, str]]:
+    """Return the files that every member needs from the sequencer, as name and absolute path."""
+    signer = profile.get("signer") or {}
+    candidates = [
+        ("signer", _signer_file(signer.get("path")) if signer.get("type", "file") == "file" else None),
+        ("passphrase", profile.get("passphrase_file")),
+        ("jwt", profile.get("jwt_file")),
+        ("genesis", profile.get("genesis_path")),
+    ]
+    files = [{"name": name, "path": path} for name, path in candidates if path]
+    files += [{"name": "environment", "path": path} for path in profile.get("environment_files") or []]
+    return files
+
+
+def _signer_file(path: str | None) -> str | None:
+    """The profile names the file itself or, like evnode.yaml does, the directory that holds signer.json."""
+    if not path:
+        return None
+    return path if path.endswith(".json") else os.path.join(path, "signer.json")
+
+
+def at_the_tip(statuses: Mapping[str, Mapping[str, t.Any]], sequencer: str, lag: int) -> dict[str, str]:
+    """Return a reason for every follower that is more than ``lag`` blocks behind the sequencer."""
+    target = (statuses.get(sequencer) or {}).get("height")
+    if target is None:
+        return {sequencer: "does not say its height; the chain has to produce blocks before the cutover"}
+    behind = {}
+    for member, status in statuses.items():
+        height = (status or {}).get("height")
+        if member == sequencer:
+            continue
+        if height is None:
+            reasons = (status or {}).get("reasons") or {}
+            behind[member] = f"does not say its height: {reasons.get('height', 'no answer')}"
+        elif target - height > lag:
+            behind[member] = f"is at {height}, the sequencer at {target}: wait with the stage sync"
+    return behind
+
+
+class Outcome(t.NamedTuple):
+    """What the window ended with.
+
+    ``verdict``: ``healthy`` (a quorum made block N+1), ``aborted`` (nothing was committed, the single sequencer runs),
+    ``unhealthy`` (committed, no quorum has block N+1), ``unknown`` (the sequencer's host gave no receipt).
+    """
+
+    verdict: str
+    height: int | None
+    hash: str | None
+    healthy: list[str]
+    stragglers: dict[str, str]
+    reason: str
+
+
+def window_outcome(receipts: Mapping[str, Registered | None], sequencer: str, quorum: int) -> Outcome:
+    """Judge the window from the members' receipts; the sequencer's host alone knows whether it was committed."""
+    answered = {name: (result or {}).get("receipt") or {} for name, result in receipts.items()}
+    own = answered.get(sequencer) or {}
+    height, digest = own.get("n"), own.get("hash")
+    if not own:
+        return Outcome("unknown", None, None, [], {}, reason_of(receipts.get(sequencer)) or "left no receipt")
+    if own.get("outcome") != "committed":
+        return Outcome("aborted", height, digest, [], {}, str(own.get("reason") or "no reason was recorded"))
+    healthy, stragglers = [], {}
+    for name, receipt in answered.items():
+        if receipt.get("outcome") == "committed" and _past(receipt.get("height"), height):
+            healthy.append(name)
+        else:
+            said = receipt.get("problem") or receipt.get("reason")
+            why = reason_of(receipts.get(name)) or said or f"is at {receipt.get('height')}"
+            stragglers[name] = str(why)
+    if len(healthy) >= quorum:
+        return Outcome("healthy", height, digest, healthy, stragglers, "")
+    named = "; ".join(f"{name}: {why}" for name, why in stragglers.items())
+    return Outcome("unhealthy", height, digest, healthy, stragglers, f"no quorum made block {_next(height)}: {named}")
+
+
+def _past(height: t.Any, freeze: t.Any) -> bool:
+    return isinstance(height, int) and isinstance(freeze, int) and height > freeze
+
+
+def _next(height: t.Any) -> t.Any:
+    return height + 1 if isinstance(height, int) else "N+1"
+
+
+class Way(t.NamedTuple):
+    """Which way back there is: ``case`` a, b, c or none, and the sentence for the operator."""
+
+    case: str
+    reason: str
+
+
+def way_back(heads: Mapping[str, Registered | None], freeze: Mapping[str, t.Any] | None) -> Way:
+    """Decide the rollback case from the members' heads and from block N as it was at the freeze.
+
+    a: every member was read and none is above N. b: some member holds a block above N. c: it cannot be proven.
+    """
+    if not freeze or freeze.get("n") is None:
+        return Way("c", "The sequencer's host holds no receipt of the freeze, so nobody can tell which block was the last.")
+    missing = unreadable(heads, "head")
+    if missing:
+        named = "; ".join(f"{name} {why}" for name, why in sorted(missing.items()))
+        return Way("c", f"A member that could not be read may hold blocks that no other has: {named}.")
+    numbers = {name: int(((result or {}).get("head") or {}).get("height") or 0) for name, result in heads.items()}
+    above = {name: height for name, height in numbers.items() if height > freeze["n"]}
+    if above:
+        named = ", ".join(f"{name} at {height}" for name, height in sorted(above.items()))
+        return Way("b", f"The cluster has made blocks above {freeze['n']}: {named}.")
+    return Way("a", f"No member holds a block above {freeze['n']}.")
+
+
+def blocks_above(statuses: Mapping[str, Mapping[str, t.Any]], freeze: Mapping[str, t.Any]) -> dict[str, int]:
+    """Return the height of every member that is known to hold a block above the freeze."""
+    limit = freeze.get("n")
+    if limit is None:
+        return {}
+    heights = {name: (status or {}).get("height") for name, status in statuses.items()}
+    return {name: height for name, height in heights.items() if isinstance(height, int) and height > limit}
+
+
+def heights_to_compare(
+    statuses: Mapping[str, Mapping[str, t.Any]], freeze: Mapping[str, t.Any], count: int = 5
+) -> list[int]:
+    """Return the heights at which members are compared: N, N+1 and the last ``count`` that every member has."""
+    known = [height for status in statuses.values() if isinstance(height := (status or {}).get("height"), int)]
+    if not known:
+        return []
+    common = min(known)
+    heights = set(range(max(1, common - count + 1), common + 1))
+    if freeze.get("n") is not None:
+        heights.update(height for height in (freeze["n"], freeze["n"] + 1) if height <= common)
+    return sorted(heights)
+
+
+def raft_members(members: Sequence[Mapping[str, t.Any]], port: int) -> list[dict[str, str]]:
+    """Return node id and Raft address of every member."""
+    return [
+        {"node_id": str(member["node_id"]), "address": _host_port(str(member["address"]), port)} for member in members
+    ]
+
+
+def _host_port(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def healthy_members(statuses: Mapping[str, Mapping[str, t.Any]], lag: int = 5) -> list[str]:
+    """Return the members that run in Raft mode and hold the tip, give or take ``lag`` blocks."""
+    heights = {name: (status or {}).get("height") for name, status in statuses.items()}
+    tip = max((height for height in heights.values() if isinstance(height, int)), default=None)
+    return [
+        name
+        for name, status in statuses.items()
+        if tip is not None
+        and isinstance(heights[name], int)
+        and tip - heights[name] <= lag
+        and (status or {}).get("raft") is True
+    ]
+
+
+_PARTS = (
+    ("wait_block_s", "waited for a block"),
+    ("stop_s", "stop"),
+    ("prove_s", "proof of the stop"),
+    ("agree_s", "equal heads"),
+    ("commit_s", "commit"),
+    ("start_s", "start"),
+    ("first_block_s", "first block"),
+)
+
+
+def window_summary(receipt: Mapping[str, t.Any]) -> str:
+    """Return what the window did, in one paragraph for a person."""
+    if not receipt:
+        return "The sequencer's host left no receipt of the window."
+    if receipt.get("outcome") != "committed":
+        return f"Called off before the commit: {receipt.get('reason') or 'no reason was recorded'}."
+    number = receipt.get("n")
+    lines = [f"Frozen at block {number} ({receipt.get('hash')}), committed, the cluster goes on at {_next(number)}."]
+    parts = receipt.get("parts") or {}
+    said = [f"{words} {parts[key]:.3f} s" for key, words in _PARTS if isinstance(parts.get(key), (int, float))]
+    if said:
+        lines.append("Parts: " + ", ".join(said) + ".")
+    return " ".join(lines)
+
+
+def outcome_sentence(outcome: Mapping[str, t.Any], back: Mapping[str, t.Any]) -> str:
+    """Return the sentence a failed cutover ends with: what happened, and who produces now."""
+    verdict, reason = outcome.get("verdict"), outcome.get("reason")
+    if verdict == "aborted":
+        return f"Called off, the single sequencer produces as before: {reason}."
+    if verdict == "unknown":
+        return (
+            f"The sequencer's host left no receipt ({reason}), so it is not known whether the cutover was committed. "
+            "Make it reachable and run the same command again: it finishes the job or says what to do."
+        )
+    if back.get("case") == "a":
+        return f"Rolled back, the single sequencer produces: {reason}."
+    return (
+        f"The cluster made no block in time ({reason}) and there is no way back by itself: "
+        f"{back.get('reason', 'the members were not read')} The members were started again; run the stage status."
+    )
+
+
+def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> list[str]:
+    """Return one line a member: mode, role, height, hash, lag, unit."""
+    heights = {name: (status or {}).get("height") for name, status in statuses.items()}
+    tip = max((height for height in heights.values() if isinstance(height, int)), default=None)
+    lines = []
+    for name, status in statuses.items():
+        status = status or {}
+        height = heights[name]
+        role = {True: "leader", False: "follower"}.get(t.cast(bool, status.get("leader")), "-")
+        lag = tip - height if isinstance(height, int) and tip is not None else None
+        reasons = status.get("reasons") or {}
+        words = [
+            f"{name}:",
+            f"mode {modes.get(name) or 'unknown'}",
+            role,
+            f"height {height if height is not None else 'unknown'}",
+            f"hash {(status.get('head_hash') or 'unknown')[:16]}",
+            f"lag {lag if lag is not None else 'unknown'}",
+            f"unit {'active' if status.get('unit_active') else 'not active'}",
+        ]
+        line = ", ".join(words).replace(":,", ":", 1)
+        lines.append(line if height is not None else f"{line} ({reasons.get('height', 'no answer')})")
+    return lines
+
+
+def migration_plan(
+    profile: Mapping[str, t.Any], members: Sequence[Mapping[str, t.Any]], options: Mapping[str, t.Any]
+) -> list[str]:
+    """Return what a run will do, in order, one sentence a step, with the point of no return marked.
+
+    ``options``: ``state``, ``seed``, ``anchor_host``, ``raft_dir``, ``raft_port``, ``config_dir``, ``timings``.
+    """
+    if options.get("state") == "cluster":
+        return ["Nothing: every member runs in Raft mode already."]
+    source = next((member["name"] for member in members if member.get("sequencer")), "the sequencer")
+    joiners = [str(member["name"]) for member in members if not member.get("sequencer")]
+    names = ", ".join(joiners)
+    if options.get("state") == "committed":
+        return [f"The cutover was committed before: start the members that are not in Raft mode yet ({names})."]
+    unit = f"{profile.get('unit')}.service"
+    files = ", ".join(entry["path"] for entry in secret_files(profile))
+    seeds = {
+        "follow": "run as plain full nodes and fetch the chain from the sequencer while it goes on",
+        "copy": "are given a copy of the store while the chain goes on, and what changed since inside the window",
+        "copy_then_follow": "are given a copy of the store while the chain goes on, then follow it as plain full nodes",
+    }
+    steps = [
+        f"{names}: create the user {profile.get('user')}, {profile.get('home')} and {options.get('raft_dir')}; "
+        f"copy {profile.get('binary')} from {source}; install {unit}, not startable yet.",
+        f"{names}: write {files} (mode 0600, owner {profile.get('user')}).",
+        f"{names}: {seeds[str(options.get('seed', 'follow'))]}.",
+    ]
+    if options.get("anchor_host"):
+        steps.append(f"{options['anchor_host']}: run a temporary full node as anchor; it is removed at the end.")
+    timings = options.get("timings") or {}
+    shown = ", ".join(f"{key} {value}" for key, value in timings.items() if key != "profile")
+    steps += [
+        f"all members: write {options.get('config_dir')}/{profile.get('unit')}/raft "
+        f"(Raft port {options.get('raft_port')}{'; ' + shown if shown else ''}).",
+        f"{names}: seal the membership in the Raft log, one machine at a time.",
+        f"{source}: put a drop-in beside {unit} that reads the mode from a file; the mode stays single.",
+        f"{source}: stop right after a block; all members prove equal heads.",
+        f"{source}: POINT OF NO RETURN, one rename switches it to Raft. Before it, {source} produces again by itself.",
+        "all members: start together; the cluster makes the next block.",
+        "all members: compare blocks and hashes; enable the units; restart the followers one by one.",
+    ]
+    return [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
+
+
+def host_receipts(results: Mapping[str, Registered | None]) -> dict[str, t.Any]:
+    """Return what each host said of itself, or the reason why it said nothing."""
+    receipts: dict[str, t.Any] = {}
+    for name, result in results.items():
+        if result and "host" in result:
+            receipts[name] = result["host"]
+        else:
+            receipts[name] = {"failed": True, "msg": reason_of(result) or str((result or {}).get("msg", "no answer"))}
+            receipts[name]["unreachable"] = bool((result or {}).get("unreachable"))
+    return receipts

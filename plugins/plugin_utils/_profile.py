@@ -1,0 +1,506 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+
+"""From raw material to the profile of a sequencer, with what stands in the way of a migration."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import typing as t
+
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _node_flags
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._discovery import DROP_IN
+
+from . import _effective, _node_yaml
+
+if t.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_EXPECTED_VARIABLES = frozenset(
+    {
+        "HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID",
+        "PWD", "OLDPWD", "SHLVL", "_", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "NOTIFY_SOCKET", "MAINPID",
+        "CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY", "CACHE_DIRECTORY",
+        "CONFIGURATION_DIRECTORY", "EVNODE_HA_ARGS",
+    }
+)  # fmt: skip
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "busybox", "env", "sudo", "su", "runuser", "setpriv", "tmux"})
+# A process's start is known to a second only, and counted from a boot time that clock corrections move.
+_CLOCK_SLACK_S = 5.0
+_UNLIMITED = frozenset({"infinity", "18446744073709551615"})
+_SPAN = re.compile(r"([0-9.]+)\s*(y|month|w|d|h|min|s|ms|us)")
+_SPAN_SECONDS = {
+    "y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0,
+    "ms": 1e-3, "us": 1e-6,
+}  # fmt: skip
+
+
+class Reading:
+    """One reading of a sequencer: what to ask the host next, and then the profile."""
+
+    def __init__(self, raw: Mapping[str, t.Any], overrides: Mapping[str, str]) -> None:
+        """``raw`` is the answer of the module's first half."""
+        self.raw = raw
+        self.overrides = overrides
+        self.problems: list[dict[str, str]] = []
+        self.arguments: list[str] = list(raw["arguments"])
+        self.line = _node_flags.parse(self.arguments)
+        self.settings = self._settings()
+
+    def _problem(self, name: str, found: str, remedy: str) -> None:
+        self.problems.append({"id": name, "found": found, "remedy": remedy})
+
+    def _settings(self) -> dict[str, _effective.Setting]:
+        file: dict[str, t.Any] = {}
+        source = self.raw["yaml"]
+        if source["present"]:
+            try:
+                file = _node_yaml.flatten(_node_yaml.load(self.base.decode("utf-8")))
+            except (_node_yaml.NodeYamlError, UnicodeDecodeError) as exc:
+                reason = exc.message if isinstance(exc, _node_yaml.NodeYamlError) else "it is not UTF-8 text"
+                self._problem(
+                    "yaml_broken",
+                    f"the node ignores {source['content_path']} without a word: {reason}",
+                    "correct the file, and check that what the chain uses now is what the file says",
+                )
+        try:
+            found = _effective.effective(self.line.flags, file)
+        except _effective.SettingError as exc:
+            self._problem("bad_flag", exc.message, "correct the command line of the unit")
+            found = _effective.effective({}, file)
+        start = (self.raw.get("process") or {}).get("db_path")
+        if start and found["db_path"].origin != "flag":
+            found["db_path"] = _effective.Setting(start, "environment")
+        return found
+
+    @property
+    def base(self) -> bytes:
+        """The live evnode.yaml; empty where there is none."""
+        return base64.b64decode(self.raw["yaml"].get("content") or "")
+
+    @property
+    def working_directory(self) -> str:
+        """Where relative paths of the command line and the file start."""
+        process = self.raw.get("process") or {}
+        declared = str(self.raw["properties"].get("WorkingDirectory") or "").lstrip("-!")
+        if declared == "~":
+            declared = str(self.raw["account"].get("home") or "/")
+        return str(process.get("cwd") or declared or "/")
+
+    @property
+    def rpc_address(self) -> str:
+        """Where the node answers on its own host."""
+        return self.overrides.get("rpc_address") or _effective.on_loopback(str(self._value("rpc.address")))
+
+    @property
+    def passphrase_file(self) -> str | None:
+        """The file with the signer's passphrase, absolute."""
+        return self._absolute(self.overrides.get("passphrase_file") or self.line.flags.get(_node_flags.PASSPHRASE_FLAG))
+
+    @property
+    def jwt_file(self) -> str | None:
+        """The file with the execution client's secret, absolute."""
+        found = _node_flags.application_value(self.line.application, _node_flags.JWT_FLAGS)
+        return self._absolute(self.overrides.get("jwt_file") or found)
+
+    @property
+    def signer_file(self) -> str | None:
+        """The signer's key file, absolute; None for a signer that has no file."""
+        if self._value("signer.signer_type") != "file":
+            return None
+        path = self.overrides.get("signer_path") or str(self._value("signer.signer_path") or "")
+        folder = path.removesuffix("signer.json")
+        return os.path.join(self._absolute(folder) or self.working_directory, "signer.json")
+
+    def request(self) -> dict[str, t.Any]:
+        """Return what to ask the host next."""
+        process = self.raw.get("process") or {}
+        account = self.raw["account"]
+        return {
+            "binary": self.raw["binary"],
+            "exe_pid": process.get("pid"),
+            "home": self.raw["home"],
+            "signer_file": self.signer_file,
+            "paths": {
+                "passphrase_file": self.passphrase_file,
+                "jwt_file": self.jwt_file,
+                "signer": self.signer_file,
+                "db_path": self._db_path(),
+            },
+            "rpc_address": self.rpc_address if process else "",
+            "uid": account["uid"],
+            "gid": account["gid"],
+            "groups": account["groups"],
+        }
+
+    def profile(self, probed: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Return the profile; secret values are fingerprints."""
+        raw, properties, account = self.raw, self.raw["properties"], self.raw["account"]
+        home, unit_settings = raw["home"], raw["unit_settings"]
+        genesis = probed.get("genesis") or {}
+        node = probed.get("node") or {}
+        proposer = node.get("next_proposer") or genesis.get("proposer_address")
+        signer = probed.get("signer") or {}
+        self._judge_unit(probed)
+        self._judge_files(probed)
+        self._judge_settings(probed)
+        self._judge_signer(signer, proposer, probed)
+        return {
+            "unit": raw["unit"],
+            "fragment_path": raw["fragment_path"],
+            "drop_ins": [path for path in raw["drop_ins"] if os.path.basename(path) != DROP_IN],
+            "active_state": properties.get("ActiveState", "inactive"),
+            "main_pid": int(properties.get("MainPID", "0") or 0),
+            "enabled": properties.get("UnitFileState") in ("enabled", "enabled-runtime"),
+            "user": account["user"],
+            "group": account["group"],
+            "working_directory": self.working_directory,
+            "environment": _node_flags.mask_environment(unit_settings["environment"]),
+            "environment_files": [path.lstrip("-") for path in unit_settings["environment_files"]],
+            "limit_nofile": properties.get("LimitNOFILE") or None,
+            "timeout_stop_s": span_seconds(properties.get("TimeoutStopUSec", "")),
+            "after": unit_settings["after"],
+            "binary": raw["binary"],
+            "binary_sha256": probed.get("binary_sha256"),
+            "binary_version": probed.get("binary_version"),
+            "argv": [raw["binary"], *_node_flags.mask_arguments(self.arguments)],
+            "subcommand": self.line.subcommand,
+            "home": home,
+            "yaml_path": raw["yaml"]["path"],
+            "yaml_present": raw["yaml"]["present"],
+            "node_key_path": os.path.join(home, "config", "node_key.json"),
+            "genesis_path": os.path.join(home, "config", "genesis.json"),
+            "genesis_sha256": genesis.get("sha256"),
+            "db_path": self._db_path(),
+            "raft_dir": self._value("raft.raft_dir") or None,
+            "chain_id": genesis.get("chain_id") or node.get("chain_id"),
+            "proposer_address": proposer,
+            "signer": {
+                "type": str(self._value("signer.signer_type")),
+                "path": self.signer_file,
+                "address": signer.get("address"),
+            },
+            "passphrase_file": self.passphrase_file,
+            "jwt_file": self.jwt_file,
+            "application_flags": _node_flags.mask_arguments(self.line.application),
+            "evnode_flags": _node_flags.mask_settings(self.line.flags),
+            "effective": self._shown_settings(),
+            "ports": self._ports(),
+            "rpc_address": self.rpc_address,
+            "p2p_listen_address": str(self._value("p2p.listen_address")),
+            "p2p_peers": str(self._value("p2p.peers") or ""),
+            "block_time_s": self._seconds("node.block_time"),
+            "namespaces": node.get("namespaces") or {"header": None, "data": None},
+            "mode": raw["mode"],
+            "armed": raw["managed"],
+            "problems": self.problems,
+        }
+
+    def material(self) -> dict[str, t.Any]:
+        """Return what holds secrets, for masked tasks only."""
+        declared = self.raw["unit_settings"]["environment"]
+        return {
+            "base": self.raw["yaml"].get("content") or "",
+            "arguments": base64.b64encode(json.dumps(self.arguments).encode()).decode(),
+            "environment": [item for item in declared if _node_flags.is_secret(item.partition("=")[0])],
+        }
+
+    def _value(self, key: str) -> t.Any:
+        return self.settings[key].value
+
+    def _absolute(self, path: str | None) -> str | None:
+        if not path:
+            return None
+        return os.path.normpath(os.path.join(self.working_directory, path))
+
+    def _db_path(self) -> str:
+        return os.path.join(self.raw["home"], str(self._value("db_path")))
+
+    def _seconds(self, key: str) -> float | None:
+        try:
+            return _effective.seconds(self._value(key), key)
+        except _effective.SettingError as exc:
+            self._problem("bad_setting", exc.message, "correct the setting")
+            return None
+
+    def _ports(self) -> dict[str, int | None]:
+        found: dict[str, int | None] = {}
+        for name, key in (("p2p", "p2p.listen_address"), ("rpc", "rpc.address"), ("raft", "raft.raft_addr")):
+            address = str(self._value(key) or "")
+            try:
+                found[name] = _effective.port_of(address, key) if address else None
+            except _effective.SettingError as exc:
+                found[name] = None
+                self._problem("bad_setting", exc.message, "correct the setting")
+        return found
+
+    def _shown_settings(self) -> dict[str, dict[str, t.Any]]:
+        values = _node_flags.mask_settings({key: setting.value for key, setting in self.settings.items()})
+        return {key: {"value": values[key], "origin": self.settings[key].origin} for key in sorted(values)}
+
+    def _judge_unit(self, probed: Mapping[str, t.Any]) -> None:
+        raw, properties = self.raw, self.raw["properties"]
+        unit, process, declared = raw["unit"], raw.get("process"), raw["unit_settings"]
+        if properties.get("LoadState") in (None, "", "not-found"):
+            self._problem(
+                "unit_missing",
+                f"systemd knows no unit {unit}.service",
+                "name the unit of the sequencer (evnode_service)",
+            )
+            return
+        if not process:
+            state = properties.get("ActiveState", "inactive")
+            self._problem(
+                "unit_inactive", f"{unit}.service is {state}", "start the sequencer; it has to be producing blocks"
+            )
+        if self.line.subcommand not in _node_flags.SUBCOMMANDS:
+            program = " ".join([raw["binary"] or "nothing", *self.arguments[:1]])
+            self._problem(
+                "not_evnode",
+                f"{unit}.service runs {program}, which does not look like an ev-node program's start command",
+                "name the unit that runs the node itself as its main process",
+            )
+        if os.path.basename(raw["binary"] or "") in _SHELLS:
+            self._problem(
+                "wrapper",
+                f"the main process of {unit}.service is {raw['binary']}, not the node",
+                "let the script end with exec, or put the node's command into ExecStart=",
+            )
+        if declared["commands"] > 1:
+            self._problem(
+                "several_commands", f"{unit}.service has {declared['commands']} ExecStart= lines", "leave one"
+            )
+        if set(declared["prefixes"]) & set("+!"):
+            self._problem(
+                "exec_prefix",
+                f"ExecStart= of {unit}.service begins with {declared['prefixes']}, so User= does not count",
+                "remove the prefix and let User= name the account",
+            )
+        if properties.get("NeedDaemonReload") == "yes":
+            self._problem(
+                "unit_not_loaded",
+                f"the files of {unit}.service changed since systemd read them",
+                "run systemctl daemon-reload",
+            )
+        if process:
+            self._judge_process(process, probed)
+
+    def _judge_process(self, process: Mapping[str, t.Any], probed: Mapping[str, t.Any]) -> None:
+        raw, unit, declared = self.raw, self.raw["unit"], self.raw["unit_settings"]
+        if process["exe_deleted"] or (
+            probed.get("running_sha256") and probed.get("running_sha256") != probed.get("binary_sha256")
+        ):
+            self._problem(
+                "binary_replaced",
+                f"the running node is not the program that {raw['binary']} holds now",
+                "restart the sequencer with the program that it is to keep",
+            )
+        if raw["managed"]:
+            return
+        wanted, given = list(declared["exec_start"]), list(process["argv"])
+        wrapped = bool(wanted) and os.path.basename(wanted[0]) != os.path.basename(raw["binary"])
+        if wrapped:
+            listed = {item.partition("=")[0] for item in declared["environment"]}
+            extra = [name for name in process["environment_names"] if name not in _EXPECTED_VARIABLES | listed]
+            names = f"; variables that may come from it: {', '.join(extra)}" if extra else ""
+            self._problem(
+                "started_by_script",
+                f"{unit}.service starts {wanted[0]}, and what runs is {raw['binary']}{names}",
+                "anything the script does besides starting the node is not carried over; put it into the unit",
+            )
+        elif wanted and wanted[1:] != given[1:]:
+            self._problem(
+                "unit_changed",
+                f"{unit}.service would start the node with other arguments than it runs with now",
+                "restart the sequencer, or undo the change of its unit",
+            )
+        if process["uid"] != raw["account"]["uid"]:
+            self._problem(
+                "other_account",
+                f"the node runs as uid {process['uid']}, its unit names {raw['account']['user']}",
+                "correct User= in the unit and restart the sequencer",
+            )
+        changed = raw["yaml"].get("changed")
+        if changed and process.get("started") and changed > process["started"] + _CLOCK_SLACK_S:
+            self._problem(
+                "yaml_newer",
+                f"{raw['yaml']['path']} is newer than the running node, which may run with other settings",
+                "restart the sequencer, or undo the change",
+            )
+
+    def _judge_files(self, probed: Mapping[str, t.Any]) -> None:
+        raw = self.raw
+        source = raw["yaml"]
+        if not raw["home"]:
+            self._problem(
+                "home_unknown", "the command line has no --home and the account has no home", "set evnode_home"
+            )
+            return
+        if raw["home_origin"] == "default" and not probed.get("genesis"):
+            self._problem(
+                "home_unknown",
+                f"the command line has no --home, and {raw['home']} holds no genesis",
+                "set evnode_home, or put --home into the unit",
+            )
+        if not source["present"]:
+            self._problem(
+                "yaml_missing",
+                f"{source['path']} does not exist",
+                "nothing to do if flags say it all; else set evnode_home",
+            )
+        elif not source["readable"]:
+            self._problem(
+                "yaml_unreadable",
+                f"{raw['account']['user']} cannot read {source['content_path']}, and the node then takes its defaults",
+                "make the file readable for the account of the service and restart the sequencer",
+            )
+        if not probed.get("genesis"):
+            self._problem("genesis_missing", f"{raw['home']}/config/genesis.json does not exist", "set evnode_home")
+        if not probed.get("node_key_present"):
+            self._problem("node_key_missing", f"{raw['home']}/config/node_key.json does not exist", "set evnode_home")
+        if probed.get("binary_sha256") is None:
+            self._problem("binary_missing", f"{raw['binary'] or 'the program'} does not exist", "set evnode_binary")
+
+    def _judge_settings(self, probed: Mapping[str, t.Any]) -> None:
+        for key in self.line.duplicates:
+            self._problem(
+                "duplicate_flag",
+                f"{self.line.spellings[key]} stands twice with different values",
+                "leave the one that counts (the last)",
+            )
+        for flag in _node_flags.secret_flags(self.arguments):
+            self._problem(
+                "secret_on_command_line",
+                f"{flag} puts a secret where every account of the host can read it",
+                "move it into evnode.yaml; the members' files will hold it there"
+                if _node_flags.own_key(flag[2:])
+                else "use the flag's form that names a file, if it has one",
+            )
+        for key, name, remedy in (
+            (
+                "node.promotable",
+                "promotable",
+                "set node.promotable: false; Raft and promotable mode exclude each other",
+            ),
+            (
+                "node.based_sequencer",
+                "based_sequencer",
+                "a based sequencer needs no Raft cluster; set node.based_sequencer: false",
+            ),
+            ("node.light", "light_node", "set node.light: false"),
+        ):
+            if self._on(key):
+                self._problem(name, f"{key} is on", remedy)
+        if not self._on("node.aggregator") and self.raw["mode"] in ("unmanaged", "single"):
+            self._problem(
+                "not_aggregator", "node.aggregator is off: this node makes no blocks", "name the unit of the sequencer"
+            )
+        if self._on("raft.enable") and self.raw["mode"] in ("unmanaged", "single"):
+            self._problem(
+                "raft_already_on", "raft.enable is on", "this node is a Raft member already; nothing is to be migrated"
+            )
+        if (self._seconds("node.catchup_timeout") or 0) > 0:
+            self._problem(
+                "catchup_timeout",
+                f"node.catchup_timeout is {self._value('node.catchup_timeout')}; with Raft the node refuses to start",
+                "remove it, or set it to 0s in evnode_config_overrides",
+            )
+        if self._on("node.lazy_mode") and (self._seconds("node.lazy_block_interval") or 0) <= (
+            self._seconds("node.block_time") or 0
+        ):
+            self._problem("lazy_interval", "node.lazy_block_interval is not above node.block_time", "raise it")
+        if not str(self._value("da.address") or "").strip():
+            self._problem(
+                "da_address_missing", "da.address is not set", "a node that makes blocks needs one; set da.address"
+            )
+        self._judge_namespace(probed)
+        listen = str(self._value("p2p.listen_address"))
+        if "/127." in listen or "/ip6/::1/" in listen:
+            self._problem(
+                "p2p_on_loopback",
+                f"p2p.listen_address is {listen}: no other host can reach it",
+                "let it listen on 0.0.0.0 or on the private address and restart the sequencer",
+            )
+
+    def _judge_namespace(self, probed: Mapping[str, t.Any]) -> None:
+        name = _effective.text_of(self._value("da.namespace"))
+        if not name:
+            self._problem(
+                "namespace_missing",
+                "da.namespace is not set, so the node makes up another one at every start",
+                "set da.namespace to the name that the chain's blobs are under, and restart the sequencer",
+            )
+            return
+        answered = ((probed.get("node") or {}).get("namespaces") or {}).get("header")
+        if answered and _plain_hex(answered) not in (_effective.namespace_hex(name), _plain_hex(name)):
+            self._problem(
+                "namespace_differs",
+                f"the running node uses namespace {answered}, the configured name {name!r} stands for "
+                f"{_effective.namespace_hex(name)}",
+                "find out which one holds the chain's blobs, set it, and restart the sequencer",
+            )
+
+    def _judge_signer(self, signer: Mapping[str, t.Any], proposer: str | None, probed: Mapping[str, t.Any]) -> None:
+        kind = self._value("signer.signer_type")
+        if kind != "file":
+            return
+        path = self.signer_file
+        if not os.path.isabs(str(self._value("signer.signer_path") or "")) and not self.overrides.get("signer_path"):
+            self._problem(
+                "relative_signer_path",
+                f"signer.signer_path {self._value('signer.signer_path')!r} depends on the working directory, "
+                f"now {self.working_directory}",
+                f"nothing to do: members get the absolute path {os.path.dirname(path or '')}",
+            )
+        if not signer.get("present"):
+            self._problem("signer_missing", f"{path} does not exist", "set evnode_signer_path")
+        elif proposer and signer.get("address") != proposer:
+            self._problem(
+                "signer_not_proposer",
+                f"the key in {path} has the address {signer.get('address')}, the chain's proposer is {proposer}",
+                "set evnode_signer_path to the key that signs the chain's blocks",
+            )
+        paths = probed.get("paths") or {}
+        for name, what in (("passphrase_file", "the signer's passphrase"), ("jwt_file", "the JWT secret")):
+            found = paths.get(name)
+            if found and not found["present"]:
+                self._problem(f"{name}_missing", f"the file with {what} does not exist", f"set evnode_{name}")
+            elif found and not found["readable"]:
+                self._problem(
+                    f"{name}_unreadable",
+                    f"{self.raw['account']['user']} cannot read the file with {what}",
+                    "make it readable for the account of the service",
+                )
+        # A follower opens no signer.
+        if not self.passphrase_file and self._on("node.aggregator"):
+            self._problem(
+                "passphrase_file_missing",
+                "the command line names no --evnode.signer.passphrase_file",
+                "set evnode_passphrase_file",
+            )
+
+    def _on(self, key: str) -> bool:
+        try:
+            return _effective.is_on(self.settings, key)
+        except _effective.SettingError as exc:
+            self._problem("bad_setting", exc.message, "correct the setting")
+            return False
+
+
+def span_seconds(text: str) -> float | None:
+    """Return a time span as ``systemctl show`` prints it (``1min 30s``) in seconds; None for no limit."""
+    if not text or text in _UNLIMITED:
+        return None
+    parts = _SPAN.findall(text)
+    return sum(float(number) * _SPAN_SECONDS[unit] for number, unit in parts) if parts else None
+
+
+def _plain_hex(text: str) -> str:
+    lowered = text.lower()
+    return lowered[2:] if lowered.startswith("0x") else lowered

@@ -1,0 +1,125 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import fingerprint
+from ansible_collections.evnode.sequencer_ha.plugins.modules import run_journal, secret_read, secret_write, signer_proof
+
+CANARY = "canary-5f0c2b"
+CONTENT = base64.b64encode(CANARY.encode()).decode()
+
+
+def test_reading_needs_no_log(run_module, tmp_path):
+    path = tmp_path / "secret"
+    path.write_text(CANARY)
+    refused = run_module(secret_read, {"path": str(path)})
+    assert refused["failed"] is True
+    assert "no_log: true" in refused["msg"]
+    assert CANARY not in str(refused)
+    assert CONTENT not in str(refused)
+    found = run_module(secret_read, {"path": str(path)}, no_log=True)
+    assert (found["present"], found["content"], found["sha256"]) == (True, CONTENT, fingerprint(CANARY.encode()))
+    assert found["changed"] is False
+
+
+def test_reading_what_is_absent_or_too_big(run_module, tmp_path):
+    absent = run_module(secret_read, {"path": str(tmp_path / "none")}, no_log=True)
+    assert (absent["present"], absent["content"], absent["sha256"]) == (False, "", None)
+    path = tmp_path / "big"
+    path.write_bytes(bytes(11))
+    assert "at most 10 bytes" in run_module(secret_read, {"path": str(path), "max_bytes": 10}, no_log=True)["msg"]
+
+
+def test_write_check_write_again(run_module, tmp_path):
+    path = tmp_path / "d" / "secret"
+    arguments = {"path": str(path), "content": CONTENT, "mode": "0640", "parents_mode": "0700"}
+    foreseen = run_module(secret_write, arguments, check=True)
+    assert foreseen["changed"] is True
+    assert not path.parent.exists()
+    done = run_module(secret_write, arguments)
+    assert done["changed"] is True
+    assert foreseen["diff"] == done["diff"], "check mode shows what will happen"
+    assert (path.read_text(), os.stat(path).st_mode & 0o777) == (CANARY, 0o640)
+    again = run_module(secret_write, arguments)
+    assert again["changed"] is False
+    assert again["diff"]["before"] == again["diff"]["after"]
+    other = run_module(secret_write, {**arguments, "content": base64.b64encode(b"new").decode()}, check=True)
+    assert other["changed"] is True
+    assert path.read_text() == CANARY
+
+
+def test_nothing_that_is_returned_shows_the_secret(run_module, tmp_path):
+    arguments = {"path": str(tmp_path / "secret"), "content": CONTENT}
+    for result in (run_module(secret_write, arguments), run_module(secret_write, {**arguments, "mode": "bad"})):
+        assert CANARY not in str(result)
+        assert CONTENT not in str(result)
+
+
+def test_in_check_mode_the_owner_may_be_missing(run_module, tmp_path):
+    arguments = {"path": str(tmp_path / "secret"), "content": CONTENT, "owner": "no-such-user"}
+    assert run_module(secret_write, arguments, check=True)["changed"] is True
+    assert "Expected the user no-such-user" in run_module(secret_write, arguments)["msg"]
+
+
+def test_the_journal_module_leaves_a_receipt(run_module, tmp_path):
+    path = tmp_path / "state" / "journal.jsonl"
+    arguments = {"path": str(path), "run": "r1", "event": "prepared", "facts": {"height": 7}}
+    checked = run_module(run_journal, arguments, check=True)
+    assert (checked["receipt"]["height"], checked["written"]) == (7, False)
+    assert not path.exists()
+    done = run_module(run_journal, arguments)
+    assert (done["receipt"]["event"], done["written"], done["changed"]) == ("prepared", True, False)
+    assert path.read_text().count("\n") == 1
+    assert "may not be called at" in run_module(run_journal, {**arguments, "facts": {"at": 1}})["msg"]
+
+
+def test_the_proof_in_check_mode_names_what_is_not_there_yet(run_module, tmp_path):
+    binary = tmp_path / "node"
+    binary.touch()
+    arguments = {
+        "binary": str(binary),
+        "signer_path": str(tmp_path / "config"),
+        "passphrase_file": str(tmp_path / "passphrase"),
+        "user": "chain",
+    }
+    result = run_module(signer_proof, arguments, check=True)
+    assert (result["address"], result["changed"]) == (None, False)
+    assert str(tmp_path / "passphrase") in result["reason"]
+    assert str(binary) not in result["reason"]
+    assert "Expected a signer" in run_module(signer_proof, arguments)["msg"]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_the_proof_lets_the_binary_decide(run_module, tmp_path, opens):
+    """A stand-in for the binary prints a key, as the real one does: it must come out nowhere."""
+    import json
+    import pwd
+
+    binary = tmp_path / "node"
+    binary.write_text(
+        f"#!/bin/sh\necho {CANARY}\necho {CANARY} >&2\ntest -r $4/config/signer.json || exit 9\nexit {int(not opens)}\n"
+    )
+    binary.chmod(0o755)
+    (tmp_path / "signer.json").write_text(json.dumps({"pub_key": base64.b64encode(bytes(32)).decode()}))
+    (tmp_path / "passphrase").write_text("words\n")
+    arguments = {
+        "binary": str(binary),
+        "signer_path": str(tmp_path),
+        "passphrase_file": str(tmp_path / "passphrase"),
+        "user": pwd.getpwuid(os.geteuid()).pw_name,
+    }
+    result = run_module(signer_proof, arguments)
+    assert CANARY not in str(result)
+    if opens:
+        assert result["address"] == "Zmh6rfhivXdsj8GLjp+OIAiXFIVu4jOzkCpZHQ1fKSU="
+    else:
+        assert "does not open" in result["msg"]
+    assert Path(tmp_path, "signer.json").exists()

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decisions of the playbooks: every wrong turn here would be a second writer or a lost block."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migration as decide
+
+MEMBERS = ["node-1", "node-2", "node-3", "node-4", "node-5"]
+
+
+def modes(own, *others):
+    return dict(zip(MEMBERS, [own, *others]))
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        pytest.param(modes("unmanaged", "absent", "absent", "absent", "absent"), "single", id="never-touched"),
+        pytest.param(modes("single", "follower", "follower", "follower", "follower"), "single", id="armed"),
+        pytest.param(modes("single", "raft", "raft", "raft", "raft"), "single", id="the-sequencer-alone-decides"),
+        pytest.param(modes("raft", "follower", "raft", "raft", "raft"), "committed", id="one-missed-the-commit"),
+        pytest.param(modes("raft", None, "raft", "raft", "raft"), "committed", id="one-cannot-be-read"),
+        pytest.param(modes("raft", "raft", "raft", "raft", "raft"), "cluster", id="finished"),
+        pytest.param(modes(None, "raft", "raft", "raft", "raft"), "unknown", id="the-sequencer-cannot-be-read"),
+        pytest.param(modes("absent", "raft", "raft", "raft", "raft"), "unknown", id="no-unit-on-the-sequencer"),
+    ],
+)
+def test_migration_state(found, state):
+    assert decide.migration_state(found, "node-1") == state
+
+
+def test_migration_state_without_a_sequencer_is_unknown():
+    assert decide.migration_state({}, None) == "unknown"
+
+
+def committed(n, height, **more):
+    return {"receipt": {"outcome": "committed", "n": n, "hash": "aa", "height": height, **more}}
+
+
+def test_a_quorum_above_the_freeze_is_healthy_and_names_the_rest():
+    receipts = {name: committed(10, 11) for name in MEMBERS[:3]}
+    receipts["node-4"] = committed(10, 10, reason="still at 10")
+    receipts["node-5"] = {"unreachable": True, "msg": "no route"}
+    outcome = decide.window_outcome(receipts, "node-1", 3)
+    assert outcome.verdict == "healthy"
+    assert outcome.healthy == MEMBERS[:3]
+    assert outcome.stragglers == {"node-4": "still at 10", "node-5": "was unreachable: no route"}
+
+
+def test_less_than_a_quorum_is_unhealthy():
+    receipts = {name: committed(10, 10) for name in MEMBERS}
+    receipts["node-1"] = committed(10, 11)
+    receipts["node-2"] = committed(10, 11)
+    assert decide.window_outcome(receipts, "node-1", 3).verdict == "unhealthy"
+
+
+def test_aborted_is_what_the_sequencers_host_says_whatever_the_others_say():
+    receipts = {name: committed(10, 11) for name in MEMBERS}
+    receipts["node-1"] = {"receipt": {"outcome": "aborted", "reason": "node-3 did not agree"}}
+    outcome = decide.window_outcome(receipts, "node-1", 3)
+    assert (outcome.verdict, outcome.reason) == ("aborted", "node-3 did not agree")
+
+
+def test_no_receipt_of_the_sequencers_host_is_unknown_not_aborted():
+    receipts = {name: committed(10, 11) for name in MEMBERS}
+    receipts["node-1"] = {"unreachable": True, "msg": "timed out"}
+    outcome = decide.window_outcome(receipts, "node-1", 3)
+    assert outcome.verdict == "unknown"
+    assert "timed out" in outcome.reason
+
+
+def heads(*heights):
+    return {name: {"head": {"height": height, "hash": "aa"}} for name, height in zip(MEMBERS, heights)}
+
+
+@pytest.mark.parametrize(
+    ("found", "freeze", "case"),
+    [
+        pytest.param(heads(10, 10, 10, 10, 10), {"n": 10}, "a", id="nobody-above"),
+        pytest.param(heads(10, 9, 10, 10, 10), {"n": 10}, "a", id="one-behind-is-no-matter"),
+        pytest.param(heads(10, 10, 11, 10, 10), {"n": 10}, "b", id="one-above"),
+        pytest.param({**heads(10, 10, 10, 10), "node-5": {"msg": "no route"}}, {"n": 10}, "c", id="one-unread"),
+        pytest.param({**heads(11, 10, 10, 10), "node-5": None}, {"n": 10}, "c", id="unread-counts-before-above"),
+        pytest.param(heads(10, 10, 10, 10, 10), {}, "c", id="no-receipt-of-the-freeze"),
+    ],
+)
+def test_way_back(found, freeze, case):
+    assert decide.way_back(found, freeze).case == case
+
+
+def test_way_back_names_the_member_and_its_height():
+    assert "node-3 at 12" in decide.way_back(heads(10, 10, 12, 10, 10), {"n": 10}).reason
+
+
+def test_at_the_tip_names_who_is_behind_and_by_how_much():
+    statuses = {"node-1": {"height": 100}, "node-2": {"height": 99}, "node-3": {"height": 90}, "node-4": {}}
+    behind = decide.at_the_tip(statuses, "node-1", 2)
+    assert sorted(behind) == ["node-3", "node-4"]
+    assert "90" in behind["node-3"] and "100" in behind["node-3"]
+
+
+def test_at_the_tip_needs_the_sequencers_height():
+    assert list(decide.at_the_tip({"node-1": {"height": None}}, "node-1", 2)) == ["node-1"]
+
+
+@pytest.mark.parametrize(
+    ("found", "freeze", "expected"),
+    [
+        pytest.param([20, 21, 20], {"n": 10}, [10, 11, 16, 17, 18, 19, 20], id="seam-and-window"),
+        pytest.param([11, 10, 11], {"n": 10}, [6, 7, 8, 9, 10], id="a-member-lacks-the-next-block"),
+        pytest.param([3], {}, [1, 2, 3], id="no-freeze"),
+        pytest.param([None, None], {"n": 10}, [], id="nobody-answers"),
+    ],
+)
+def test_heights_to_compare(found, freeze, expected):
+    statuses = {f"node-{index}": {"height": height} for index, height in enumerate(found)}
+    assert decide.heights_to_compare(statuses, freeze) == expected
+
+
+def test_unreadable_keeps_the_words_of_the_host():
+    results = {"node-1": {"sequencer": {}}, "node-2": {"msg": "sudo: a password is required"}, "node-3": None}
+    found = decide.unreadable(results, "sequencer")
+    assert found == {"node-2": "sudo: a password is required", "node-3": "gave no answer"}
+
+
+def test_secret_files_for_a_signer_directory_and_a_kms_signer():
+    file_signer = {
+        "signer": {"type": "file", "path": "/srv/chain/config"},
+        "passphrase_file": "/etc/chain/pass",
+        "jwt_file": None,
+        "genesis_path": "/srv/chain/config/genesis.json",
+    }
+    assert [entry["path"] for entry in decide.secret_files(file_signer)] == [
+        "/srv/chain/config/signer.json",
+        "/etc/chain/pass",
+        "/srv/chain/config/genesis.json",
+    ]
+    kms = {"signer": {"type": "kms", "path": None}, "genesis_path": "/g.json"}
+    assert [entry["name"] for entry in decide.secret_files(kms)] == ["genesis"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "back", "words"),
+    [
+        ({"verdict": "aborted", "reason": "node-3 lags"}, {}, "single sequencer produces as before: node-3 lags"),
+        ({"verdict": "unhealthy", "reason": "no quorum"}, {"case": "a"}, "Rolled back"),
+        ({"verdict": "unhealthy", "reason": "no quorum"}, {"case": "c", "reason": "node-2 unread."}, "node-2 unread."),
+        ({"verdict": "unknown", "reason": "timed out"}, {}, "run the same command again"),
+    ],
+)
+def test_outcome_sentence_says_who_produces(outcome, back, words):
+    assert words in decide.outcome_sentence(outcome, back)
+
+
+def test_healthy_members_are_those_in_raft_mode_at_the_tip():
+    statuses = {
+        "node-1": {"height": 100, "raft": True},
+        "node-2": {"height": 97, "raft": True},
+        "node-3": {"height": 50, "raft": True},
+        "node-4": {"height": 100, "raft": False},
+        "node-5": {},
+    }
+    assert decide.healthy_members(statuses) == ["node-1", "node-2"]
+
+
+def test_the_plan_marks_the_point_of_no_return_once_and_names_no_secret():
+    profile = {
+        "unit": "chain",
+        "user": "svc",
+        "home": "/srv/chain",
+        "binary": "/opt/chain",
+        "signer": {"type": "file", "path": "/srv/chain/config"},
+    }
+    members = [{"name": "node-1", "sequencer": True}, {"name": "node-2", "sequencer": False}]
+    steps = decide.migration_plan(profile, members, {"seed": "follow", "state": "single"})
+    assert sum("POINT OF NO RETURN" in step for step in steps) == 1
+    assert decide.migration_plan(profile, members, {"state": "cluster"})[0].startswith("Nothing")

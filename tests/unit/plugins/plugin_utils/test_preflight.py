@@ -1,0 +1,418 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Preflight: each test spoils one thing of a good start, and names what has to be said about it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+
+import pytest
+
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _preflight
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight import Evidence, judge
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verdicts import is_blocked, table
+
+NAMES = [f"node-{number}" for number in range(1, 6)]
+GIB = 1 << 30
+World = dict[str, t.Any]
+
+
+def host(number: int) -> dict[str, t.Any]:
+    first = number == 1
+    return {
+        "addresses": [f"10.0.0.{number}", "127.0.0.1"],
+        "has_address": True,
+        "root": True,
+        "python": "3.11.2",
+        "systemd_version": 252,
+        "unit_exists": first,
+        "unit_active": first,
+        "unit_pid": 105 if first else None,
+        "home_exists": first,
+        "home_chain_id": "c-1" if first else None,
+        "home_genesis_sha256": "g1" if first else None,
+        "home_has_blocks": first,
+        "store_bytes": 4 * GIB if first else None,
+        "raft_dir_entries": None,
+        "sealed": None,
+        "binary_sha256": "b1" if first else None,
+        "listening": {"5001": False, "7676": first},
+        "listeners": {"7676": "evm[105]"} if first else {},
+        "free_bytes": {"/srv/h": 100 * GIB},
+        "clock": {"epoch": 1000.2, "synchronized": True, "controller_before": 1000.0, "controller_after": 1000.4},
+        "fstype": "ext4",
+        "architecture": "x86_64",
+        "memory": {"total": 8 * GIB, "available": 6 * GIB},
+        "mode": "unmanaged",
+        "tools": {"systemctl": "/usr/bin/systemctl", "systemd-run": "/usr/bin/systemd-run", "ssh": "/x", "sshd": "/x"},
+    }
+
+
+@pytest.fixture
+def world() -> World:
+    members = [
+        {"name": name, "node_id": name, "address": f"10.0.0.{number}", "peer_id": f"P{number}" if number == 1 else None}
+        for number, name in enumerate(NAMES, 1)
+    ]
+    answers = {"sent": 20, "received": 20, "loss": 0.0, "max_ms": 1.2, "jitter_ms": 0.2}
+    return {
+        "sequencer": {
+            "problems": [],
+            "home": "/srv/h",
+            "binary": "/usr/bin/evm",
+            "binary_sha256": "b1",
+            "genesis_sha256": "g1",
+            "proposer_address": "A=",
+            "signer": {"type": "file", "address": "A="},
+            "ports": {"p2p": 7676, "rpc": 7331, "raft": None},
+            "namespaces": {"header": "aa", "data": "bb"},
+            "block_time_s": 1.0,
+            "effective": {"rpc.address": {"value": "127.0.0.1:7331", "origin": "default"}},
+        },
+        "hosts": {name: host(number) for number, name in enumerate(NAMES, 1)},
+        "members": members,
+        "sequencers": ["node-1"],
+        "joiners": NAMES[1:],
+        "rtt": {name: [{"peer": peer, **answers} for peer in NAMES if peer != name] for name in NAMES},
+        "ports": {"node-2": [{"peer": "node-1", "port": 5001, "state": "refused", "reason": "Connection refused"}]},
+        "options": {"seed": "follow", "raft_port": 5001, "raft_dir": "/srv/h/raft", "state": "single"},
+    }
+
+
+def found(world: World) -> set[tuple[str, str, str]]:
+    return {(v.id, v.severity, v.member) for v in judge(Evidence(**world)) if v.severity != "ok"}
+
+
+def test_a_good_start(world):
+    verdicts = judge(Evidence(**world))
+    assert found(world) == set()
+    assert not is_blocked(verdicts)
+    text = table(verdicts)
+    assert text.endswith(" ok, 0 to look at, 0 in the way")
+    assert "\n" not in text
+    (timing,) = (verdict for verdict in verdicts if verdict.id == "raft-timings")
+    assert "round trip of 1.2 ms" in timing.expected
+    assert "heartbeat_timeout 350ms" in timing.found
+
+
+def no_sequencer(world: World) -> None:
+    world["sequencers"] = []
+    world["joiners"] = NAMES
+
+
+def two_sequencers(world: World) -> None:
+    world["sequencers"] = ["node-1", "node-2"]
+    world["joiners"] = NAMES[2:]
+
+
+def in_both_groups(world: World) -> None:
+    world["joiners"] = NAMES
+
+
+def keep(count: int) -> Callable[[World], None]:
+    def spoil(world: World) -> None:
+        world["members"] = world["members"][:count]
+        world["joiners"] = NAMES[1:count]
+        world["hosts"] = {name: world["hosts"][name] for name in NAMES[:count]}
+
+    return spoil
+
+
+def change_host(name: str, **values: t.Any) -> Callable[[World], None]:
+    return lambda world: world["hosts"][name].update(values)
+
+
+def change_member(name: str, **values: t.Any) -> Callable[[World], None]:
+    return lambda world: world["members"][NAMES.index(name)].update(values)
+
+
+def change_sequencer(**values: t.Any) -> Callable[[World], None]:
+    return lambda world: world["sequencer"].update(values)
+
+
+def change_options(**values: t.Any) -> Callable[[World], None]:
+    return lambda world: world["options"].update(values)
+
+
+def setting(key: str, value: str) -> Callable[[World], None]:
+    return lambda world: world["sequencer"]["effective"].update({key: {"value": value, "origin": "yaml"}})
+
+
+def problem(identity: str) -> Callable[[World], None]:
+    entry = {"id": identity, "found": "what was found", "remedy": "what to do"}
+    return lambda world: world["sequencer"]["problems"].append(entry)
+
+
+def fails(name: str, **result: t.Any) -> Callable[[World], None]:
+    return lambda world: world["hosts"].update({name: result})
+
+
+def pair(name: str, peer: str, **values: t.Any) -> Callable[[World], None]:
+    def spoil(world: World) -> None:
+        next(entry for entry in world["rtt"][name] if entry["peer"] == peer).update(values)
+
+    return spoil
+
+
+def clock(name: str, ahead: float) -> Callable[[World], None]:
+    return lambda world: world["hosts"][name]["clock"].update(epoch=1000.2 + ahead)
+
+
+BLOCKS = [
+    # The list of bad input that has to stop a run before it changes anything.
+    pytest.param(no_sequencer, {("no-sequencer", "all")}, id="no-sequencer"),
+    pytest.param(two_sequencers, {("several-sequencers", "node-1, node-2")}, id="two-sequencers"),
+    pytest.param(keep(4), {("even-members", "all")}, id="an-even-number"),
+    pytest.param(keep(1), {("too-few-members", "all")}, id="one-member"),
+    pytest.param(in_both_groups, {("host-in-both-groups", "node-1")}, id="a-host-in-both-groups"),
+    pytest.param(change_host("node-2", has_address=False), {("address-not-on-host", "node-2")}, id="address-elsewhere"),
+    pytest.param(problem("unit_missing"), {("unit-missing", "node-1")}, id="no-such-unit"),
+    pytest.param(problem("not_evnode"), {("not-evnode", "node-1")}, id="a-unit-of-something-else"),
+    pytest.param(problem("unit_inactive"), {("unit-inactive", "node-1")}, id="a-stopped-sequencer"),
+    pytest.param(change_host("node-2", binary_sha256="b2"), {("binary-differs", "node-2")}, id="version-mismatch"),
+    pytest.param(
+        change_sequencer(signer={"type": "file", "address": "B="}), {("signer-not-proposer", "node-1")}, id="signer"
+    ),
+    pytest.param(
+        change_host("node-3", raft_dir_entries=["raft-log.db"]),
+        {("raft-dir-not-empty", "node-3")},
+        id="raft-dir-in-use",
+    ),
+    pytest.param(
+        change_host("node-3", raft_dir_entries=["raft-log.db"], sealed=False),
+        {("raft-dir-not-empty", "node-3")},
+        id="raft-dir-no-longer-as-sealed",
+    ),
+    pytest.param(
+        change_host("node-1", raft_dir_entries=["raft-log.db"], sealed=True),
+        {("raft-dir-not-empty", "node-1")},
+        id="raft-dir-on-the-sequencer",
+    ),
+    pytest.param(
+        change_host("node-4", home_genesis_sha256="g2", home_chain_id="c-2", home_has_blocks=True),
+        {("other-chain", "node-4")},
+        id="home-of-another-chain",
+    ),
+    pytest.param(change_host("node-4", home_has_blocks=True), {("unknown-chain", "node-4")}, id="blocks-of-nobody"),
+    pytest.param(fails("node-5", unreachable=True, msg="timed out"), {("unreachable", "node-5")}, id="unreachable"),
+    pytest.param(
+        fails("node-5", failed=True, msg="Missing sudo password"), {("no-sudo", "node-5")}, id="sudo-with-a-password"
+    ),
+    pytest.param(change_host("node-5", root=False), {("no-sudo", "node-5")}, id="no-become"),
+    # Hazards that discovery or the hosts show.
+    pytest.param(fails("node-5", failed=True, msg="module crashed"), {("host-unread", "node-5")}, id="host-unread"),
+    pytest.param(
+        change_member("node-3", address="10.0.0.2"), {("duplicate-address", "node-2, node-3")}, id="one-address-twice"
+    ),
+    pytest.param(
+        change_member("node-3", node_id="node-2"), {("duplicate-node-id", "node-2, node-3")}, id="one-node-id-twice"
+    ),
+    pytest.param(change_member("node-3", peer_id="P1"), {("duplicate-peer-id", "node-1, node-3")}, id="cloned-key"),
+    pytest.param(change_member("node-3", node_id="a@b"), {("bad-node-id", "node-3")}, id="node-id-with-a-sign"),
+    pytest.param(change_member("node-3", address="0.0.0.0"), {("bad-address", "node-3")}, id="wildcard"),
+    pytest.param(change_member("node-3", address="127.0.0.1"), {("bad-address", "node-3")}, id="loopback"),
+    pytest.param(change_member("node-3", address="node-3"), {("bad-address", "node-3")}, id="a-name"),
+    pytest.param(problem("namespace_missing"), {("namespace-missing", "node-1")}, id="random-namespace"),
+    pytest.param(problem("catchup_timeout"), {("catchup-timeout", "node-1")}, id="catchup"),
+    pytest.param(problem("promotable"), {("promotable", "node-1")}, id="promotable"),
+    pytest.param(problem("based_sequencer"), {("based-sequencer", "node-1")}, id="based-sequencer"),
+    pytest.param(problem("raft_already_on"), {("raft-already-on", "node-1")}, id="raft-on-already"),
+    pytest.param(problem("never_heard_of"), {("never-heard-of", "node-1")}, id="an-unknown-problem-blocks"),
+    pytest.param(change_host("node-1", signer_problem="exit code 1"), {("signer-locked", "node-1")}, id="passphrase"),
+    pytest.param(change_host("node-2", systemd_version=239), {("systemd-too-old", "node-2")}, id="old-systemd"),
+    pytest.param(change_host("node-2", systemd_version=None), {("no-systemd", "node-2")}, id="no-systemd"),
+    pytest.param(change_host("node-2", python="3.8.10"), {("python-too-old", "node-2")}, id="old-python"),
+    pytest.param(change_host("node-2", architecture="aarch64"), {("other-architecture", "node-2")}, id="architecture"),
+    pytest.param(change_host("node-2", fstype="nfs4"), {("network-file-system", "node-2")}, id="network-file-system"),
+    pytest.param(
+        change_host("node-2", unit_exists=True, unit_active=True), {("unit-name-taken", "node-2")}, id="unit-name-taken"
+    ),
+    pytest.param(change_host("node-2", mode="raft"), {("already-raft", "node-2")}, id="member-of-a-cluster"),
+    pytest.param(
+        change_host("node-2", listening={"5001": True}, listeners={"5001": "other[9]"}),
+        {("port-taken", "node-2")},
+        id="raft-port-taken",
+    ),
+    pytest.param(
+        change_host("node-1", listening={"5001": False, "7676": True}, listeners={"7676": "other[9]"}),
+        {("port-taken", "node-1")},
+        id="p2p-port-of-somebody-else",
+    ),
+    pytest.param(change_options(raft_port=7676), {("raft-port-clash", "all")}, id="raft-port-is-the-p2p-port"),
+    pytest.param(change_options(seed="rsync"), {("unknown-seed", "all")}, id="unknown-seed"),
+    pytest.param(change_host("node-2", free_bytes={"/srv/h": 3 * GIB}), {("disk-full", "node-2")}, id="disk-full"),
+    pytest.param(
+        clock("node-4", 3.0),
+        {("clock-offset", f"{n}, node-4") for n in NAMES[:3]} | {("clock-offset", "node-4, node-5")},
+        id="clock",
+    ),
+    pytest.param(
+        pair("node-2", "node-3", received=0, loss=1.0, max_ms=None, reason="no echo"),
+        {("no-route", "node-2 -> node-3")},
+        id="no-way-between-two",
+    ),
+    pytest.param(pair("node-2", "node-3", loss=0.3), {("packet-loss", "node-2 -> node-3")}, id="heavy-loss"),
+    pytest.param(
+        lambda world: world["ports"]["node-2"][0].update(state="filtered", reason="no answer within 2 s"),
+        {("port-filtered", "node-2 -> node-1")},
+        id="firewall",
+    ),
+    pytest.param(
+        change_options(timing_overrides={"leader_lease_timeout": "2s"}), {("raft-timings", "all")}, id="timings"
+    ),
+    pytest.param(
+        lambda world: world.update(sequencer={}), {("sequencer-unread", "node-1")}, id="nothing-read-of-the-sequencer"
+    ),
+    pytest.param(
+        lambda world: world["hosts"]["node-2"]["tools"].update({"systemd-run": None}),
+        {("tool-missing", "node-2")},
+        id="no-systemd-run",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "wanted"), BLOCKS)
+def test_what_stops_a_run(world: World, spoil: Callable[[World], None], wanted: set[tuple[str, str]]):
+    spoil(world)
+    verdicts = judge(Evidence(**world))
+    blocking = {(verdict.id, verdict.member) for verdict in verdicts if verdict.severity == "block"}
+    assert wanted <= blocking
+    # What follows from the same cause may be named too, a second cause may not.
+    assert {identity for identity, _member in blocking} - {identity for identity, _member in wanted} <= FOLLOWS
+    assert all(
+        verdict.remedy and verdict.expected and verdict.found for verdict in verdicts if verdict.severity != "ok"
+    )
+    assert verdicts[0].severity == "block"
+
+
+# Two sequencers: the second one looks like a joiner that is none. A shared address: it is not on the second host.
+FOLLOWS = {"address-not-on-host", "host-in-no-group", "unit-name-taken", "port-taken", "raft-port-clash"}
+
+
+WARNS = [
+    pytest.param(problem("relative_signer_path"), ("relative-signer-path", "node-1"), id="relative-signer-path"),
+    pytest.param(problem("duplicate_flag"), ("duplicate-flag", "node-1"), id="a-flag-twice"),
+    pytest.param(
+        change_host("node-3", home_genesis_sha256="g1", home_has_blocks=True),
+        ("home-in-use", "node-3"),
+        id="same-chain",
+    ),
+    pytest.param(change_member("node-3", address="8.8.8.8"), ("public-address", "node-3"), id="public-address"),
+    pytest.param(change_sequencer(signer={"type": "kms"}), ("signer-in-kms", "node-1"), id="kms"),
+    pytest.param(change_sequencer(namespaces={}), ("namespace-unknown", "node-1"), id="namespace-unknown"),
+    pytest.param(setting("node.lazy_mode", "true"), ("lazy-mode", "node-1"), id="lazy"),
+    pytest.param(setting("node.max_pending_headers_and_data", "100"), ("pending-limit", "node-1"), id="pending-limit"),
+    pytest.param(setting("p2p.peers", "/ip4/a, /ip4/b"), ("blanks-in-peers", "node-1"), id="blanks-in-peers"),
+    pytest.param(setting("rpc.address", "0.0.0.0:7331"), ("rpc-exposed", "node-1"), id="rpc-exposed"),
+    pytest.param(
+        lambda world: world["hosts"]["node-2"]["clock"].update(synchronized=False),
+        ("clock-unsynchronized", "node-2"),
+        id="clock-unsynchronized",
+    ),
+    pytest.param(change_host("node-2", free_bytes={"/srv/h": 5 * GIB}), ("disk-small", "node-2"), id="disk-small"),
+    pytest.param(change_host("node-2", memory={"total": GIB}), ("little-memory", "node-2"), id="little-memory"),
+    pytest.param(pair("node-2", "node-3", loss=0.05), ("packet-loss", "node-2 -> node-3"), id="some-loss"),
+    pytest.param(pair("node-2", "node-3", jitter_ms=40.0), ("jitter", "node-2 -> node-3"), id="jitter"),
+    pytest.param(pair("node-2", "node-3", max_ms=180.0), ("long-way", "node-2 -> node-3"), id="far-apart"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "wanted"), WARNS)
+def test_what_is_told_and_does_not_stop_a_run(world: World, spoil: Callable[[World], None], wanted: tuple[str, str]):
+    spoil(world)
+    told = found(world) - {("address-not-on-host", "block", "node-3")}
+    assert told == {(wanted[0], "warn", wanted[1])}
+
+
+def test_an_unreachable_host_hides_nothing_of_the_others(world):
+    world["hosts"]["node-5"] = {"unreachable": True, "msg": "timed out"}
+    world["rtt"]["node-5"] = []
+    pair("node-2", "node-5", received=0, reason="no echo")(world)
+    world["hosts"]["node-3"].update(raft_dir_entries=["raft-log.db"])
+    world["hosts"]["node-4"].update(binary_sha256="b2", python="3.8.1")
+    world["members"][1]["address"] = "0.0.0.0"
+    assert found(world) == {
+        ("unreachable", "block", "node-5"),
+        ("raft-dir-not-empty", "block", "node-3"),
+        ("binary-differs", "block", "node-4"),
+        ("python-too-old", "block", "node-4"),
+        ("bad-address", "block", "node-2"),
+    }
+
+
+def test_nothing_at_all_was_read(world):
+    world.update(sequencer={}, hosts={name: {} for name in NAMES}, rtt={}, ports={})
+    assert {(identity, member) for identity, _severity, member in found(world)} == {
+        ("sequencer-unread", "node-1"),
+        *(("host-unread", name) for name in NAMES),
+    }
+
+
+@pytest.mark.parametrize("state", ["committed", "cluster"])
+def test_a_finished_cluster_is_not_told_to_be_empty(world, state):
+    world["options"]["state"] = state
+    for number, name in enumerate(NAMES, 1):
+        world["hosts"][name].update(
+            mode="raft",
+            unit_exists=True,
+            unit_active=True,
+            unit_pid=200 + number,
+            raft_dir_entries=["raft-log.db"],
+            home_has_blocks=True,
+            home_genesis_sha256="g1",
+            binary_sha256="b1",
+            listening={"5001": True, "7676": True},
+            listeners={"5001": f"evm[{200 + number}]", "7676": f"evm[{200 + number}]"},
+        )
+    assert found(world) == set()
+
+
+def test_an_interrupted_run_is_not_in_its_own_way(world):
+    """Provisioned, sealed and following joiners are what an earlier run left, not strangers."""
+    for number in range(2, 6):
+        world["hosts"][f"node-{number}"].update(
+            mode="follower",
+            unit_exists=True,
+            unit_active=True,
+            unit_pid=200 + number,
+            raft_dir_entries=["raft-log.db", "raft-stable.db", "snapshots"],
+            sealed=True,
+            home_has_blocks=True,
+            home_genesis_sha256="g1",
+            binary_sha256="b1",
+            listening={"5001": False, "7676": True},
+            listeners={"7676": f"evm[{200 + number}]"},
+        )
+    assert found(world) == set()
+
+
+def test_catchup_that_the_operator_turned_off(world):
+    problem("catchup_timeout")(world)
+    world["options"]["overrides"] = {"node.catchup_timeout": "0s"}
+    assert found(world) == set()
+
+
+def test_copying_needs_ssh_from_the_joiners_to_the_sequencer(world):
+    world["hosts"]["node-1"]["tools"].update(ssh=None, sshd=None)
+    world["hosts"]["node-2"]["tools"].update(ssh=None, sshd=None)
+    assert {severity for identity, severity, _member in found(world) if identity == "tool-missing"} == {"warn"}
+    world["options"]["seed"] = "copy"
+    assert found(world) == {("tool-missing", "block", "node-1"), ("tool-missing", "block", "node-2")}
+    texts = {(v.member, v.expected) for v in judge(Evidence(**world)) if v.id == "tool-missing"}
+    assert texts == {("node-1", "the program sshd"), ("node-2", "the program ssh")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "seconds"),
+    [((-0.2, 0.2), (-0.2, 0.2), 0), ((2.8, 3.2), (-0.2, 0.2), 2.6), ((-0.2, 0.2), (2.8, 3.2), 2.6)],
+)
+def test_clocks_are_apart_by_what_can_be_proven(one, other, seconds):
+    assert _preflight.apart(one, other) == pytest.approx(seconds)
+
+
+def test_a_slow_connection_proves_nothing_about_a_clock(world):
+    world["hosts"]["node-4"]["clock"].update(epoch=1003.2, controller_before=1000.0, controller_after=1010.0)
+    assert found(world) == set()
