@@ -64,6 +64,8 @@ class Outcome:
     """Height of the copies on the joiners."""
     tip: int
     """Highest height in any store at the end."""
+    forked: dict[str, int]
+    """Lowest height at which a member's store differs from the chain before the cutover or from the most advanced store."""
     ended: dict[str, int]
     """Exit codes of the members that had ended by themselves."""
     reasons: dict[str, str]
@@ -134,17 +136,24 @@ def _judge(members: Sequence[Node], original: list[dict[str, object]], copied_at
     chains = {member.name: offline_chain(member) for member in members}
     longest = max(chains.values(), key=len)
     fork = any(_differ(chain, other) for chain in chains.values() for other in [original, *chains.values()])
+    seams = {
+        name: min((height for other in (original, longest) if (height := _differ(chain, other))), default=0)
+        for name, chain in chains.items()
+    }
     tip = len(longest)
     continues = tip > len(original) and not _differ(longest, original)
     healthy = 0
     for name, height in answering.items():
         agrees = height > len(original) and len(chains[name]) >= tip - 2 and not _differ(chains[name], longest)
         healthy += continues and not stalled and agrees
-    return Outcome(healthy, fork, stalled, len(original), copied_at, tip, ended, reasons)
+    forked = {name: height for name, height in seams.items() if height}
+    return Outcome(healthy, fork, stalled, len(original), copied_at, tip, forked, ended, reasons)
 
 
-def _differ(one: Sequence[Mapping[str, object]], other: Sequence[Mapping[str, object]]) -> bool:
-    return any(left != right for left, right in zip(one, other, strict=False))
+def _differ(one: Sequence[Mapping[str, object]], other: Sequence[Mapping[str, object]]) -> int:
+    """The lowest height at which two chains from height 1 hold different blocks; 0 where one begins with the other."""
+    pairs = enumerate(zip(one, other, strict=False), 1)
+    return next((height for height, (left, right) in pairs if left != right), 0)
 
 
 def _reason(member: Node) -> str:
@@ -174,10 +183,11 @@ def results(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 def line(number: int, outcome: Outcome) -> str:
     """One row of the table."""
     ends = ", ".join(f"{name} {code} ({outcome.reasons.get(name, '')})" for name, code in outcome.ended.items()) or "-"
+    forks = ", ".join(f"{name} {height}" for name, height in outcome.forked.items()) or "-"
     return (
         f"{number:>3}  healthy {outcome.healthy}/{MEMBERS}  {'FORK' if outcome.fork else 'ok  '}  "
         f"{'STALLED' if outcome.stalled else 'running'}  copied at {outcome.copied_at}, stopped at {outcome.head}, "
-        f"tip {outcome.tip}  ended: {ends}"
+        f"tip {outcome.tip}  other blocks from: {forks}  ended: {ends}"
     )
 
 

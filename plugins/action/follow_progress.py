@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._follow import Follow, sight_of
@@ -18,10 +17,10 @@ from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._follow import
 class ActionModule(ActionBase):
     """Waits until the follower on the task's host is at the tip."""
 
-    _clock: t.ClassVar[t.Any] = time
+    _clock: t.Any = time
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Return height, target and seconds; AnsibleActionFail with the last state seen otherwise."""
+        """Return height, target and seconds, and on failure the last state seen in words."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         _unused, args = self.validate_argument_spec(
@@ -48,12 +47,15 @@ class ActionModule(ActionBase):
                 break
             stuck = follow.stuck(now)
             if stuck:
-                raise AnsibleActionFail(f"{stuck}; look at the node's log, and run again once it follows")
+                result.update(failed=True, msg=f"{stuck}; look at the node's log, and run again once it follows")
+                break
             if now - started >= args["timeout"]:
-                raise AnsibleActionFail(
-                    f"Expected {name} within {args['lag']} blocks of the tip after {args['timeout']} s, found "
-                    f"{follow.state()}; give it more time or look at the node's log"
+                result.update(
+                    failed=True,
+                    msg=f"Expected {name} within {args['lag']} blocks of the tip after {args['timeout']} s, found "
+                    f"{follow.state()}; give it more time or look at the node's log",
                 )
+                break
             self._clock.sleep(min(args["interval"], max(0.0, started + args["timeout"] - now)))
         result.update(changed=False, height=follow.height, target=follow.target, seconds=round(now - started, 3))
         return result

@@ -15,7 +15,7 @@ DOCUMENTATION = """
 name: member_list
 short_description: List the members of the cluster with node id, address and peer id
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Turns the hosts of the group C(evnode_members) into the list of members that the roles take.
 options:

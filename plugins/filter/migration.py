@@ -76,9 +76,10 @@ def heights_to_compare(
     return decide.heights_to_compare(_statuses(names, hostvars, variable), freeze)
 
 
-def healthy_members(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str) -> list[str]:
-    """Return the members that hold the tip."""
-    return decide.healthy_members(_statuses(names, hostvars, variable))
+def count_healthy(results: Sequence[Mapping[str, t.Any]]) -> int:
+    """Return how many of the looped status results are of members that hold the tip."""
+    statuses = {str(index): result.get("status") or {} for index, result in enumerate(results)}
+    return len(decide.healthy_members(statuses))
 
 
 def status_table(names: Sequence[str], hostvars: Mapping[str, t.Any], own: str, variable: str) -> list[str]:
@@ -124,7 +125,7 @@ class FilterModule:
             "at_the_tip": at_the_tip,
             "blocks_above": blocks_above,
             "copy_clients": copy_clients,
-            "healthy_members": healthy_members,
+            "count_healthy": count_healthy,
             "heights_to_compare": heights_to_compare,
             "host_receipts": host_receipts,
             "migration_plan": decide.migration_plan,

@@ -19,7 +19,7 @@ DOCUMENTATION = """
 name: raft_timings
 short_description: Compute Raft timings from the largest round-trip time
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Heartbeat 4 times the round-trip time, election 4 heartbeats, leader lease half a heartbeat, send 3 times the
     round-trip time.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: chain_verify
 short_description: Judge whether the chain went on as one
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Compares what M(evnode.sequencer_ha.node_status_info) returned on the members and gives a verdict on the seam,
     hashes, leader, lag, execution clients, times, peer ids and namespaces, each with the member, what was expected,

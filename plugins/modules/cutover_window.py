@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: cutover_window
 short_description: Turn a single sequencer and its followers into a cluster, in one step on all members
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Runs on all members at once, in one task. On each host it starts a transient unit of systemd that carries the window
     through without the controller, follows it, and returns its receipt.

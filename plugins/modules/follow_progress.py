@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: follow_progress
 short_description: Wait until a follower is at the tip of the chain, and tell how far it is
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Asks the follower for its height with M(evnode.sequencer_ha.node_status_info) again and again, and prints height,
     target, blocks per second and the time left.

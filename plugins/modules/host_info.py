@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: host_info
 short_description: Look at a host that is, or will be, a member
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Returns what a migration depends on and a host alone can tell, such as its addresses, its systemd, the chain in a
     home, what is in the Raft directory, listening ports, free space, and the clock.

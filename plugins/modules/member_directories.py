@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: member_directories
 short_description: Create a member's directories
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Creates directories with an owner and a mode in one call.
   - Missing parents are created as C(root) with mode C(0755). A parent that exists is never changed, so a person's home

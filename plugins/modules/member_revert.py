@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: member_revert
 short_description: Take one member back to what it was before the cutover
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Rollback where no block of the cluster exists, in three phases. Each has to be complete on all members before the
     next begins on any.

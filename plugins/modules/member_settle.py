@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: member_settle
 short_description: Restart one member of a cluster and wait until it follows again
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Restarts the member when its unit is down, or when its configuration is newer than its process, and waits until it
     has caught up and grows with the chain.

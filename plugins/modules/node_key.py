@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: node_key
 short_description: Create a member's node key where it has none
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Creates C(config/node_key.json) below O(home) with the binary's own C(init), run in a temporary home of which only
     the key is kept. Everything else in O(home) stays as it is.

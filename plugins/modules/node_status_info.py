@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: node_status_info
 short_description: Ask a node for its height, hash, role and peers
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Asks the node over its RPC address, best on the host itself over loopback, and the execution client where there is
     one.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: peer_id_info
 short_description: Derive a node's peer id from its key file
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Computes the libp2p peer id from C(node_key.json), so the node need not run.
   - Where the node runs, its own answer is compared, and a difference is an error.

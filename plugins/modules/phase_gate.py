@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: phase_gate
 short_description: Decide from the members' receipts whether to go on
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Reads the result that every member registered under one name, and says whether all of them left a receipt and agree.
   - Never fails. A play on C(localhost) decides from RV(passed), because a task that fails in a play over the members

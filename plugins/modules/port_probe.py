@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: port_probe
 short_description: Try whether TCP ports can be reached from host to host
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - With O(state=listen) ports are opened on the host by a transient unit that ends by itself, with O(state=connect)
     the ports of peers are tried, with O(state=absent) the listener is ended.

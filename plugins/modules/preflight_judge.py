@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: preflight_judge
 short_description: Judge everything that was read before a migration
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Turns what was read from the inventory, the sequencer, the hosts and the network into verdicts, each with the
     member or pair, what was expected, what was found, and what to do.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: raft_seal
 short_description: Write the Raft membership of a joiner before the window
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Starts the node alone in Raft mode, in a transient unit, until it has written its membership into its Raft
     directory, and stops it again. Alone it is no quorum, so it never leads and its store does not change.

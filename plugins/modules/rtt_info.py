@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: rtt_info
 short_description: Measure the round-trip times from a host to its peers
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Sends ICMP echo requests to all peers in parallel, and tries TCP connects for a peer that answers none.
   - Run on all members it gives the full mesh in the time of one measurement. The filter

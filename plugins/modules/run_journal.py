@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: run_journal
 short_description: Leave a receipt in a member's journal
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Appends one line to the journal on the member and returns it as RV(receipt) after it has reached the disk. So a
     receipt in a registered variable means a line on that member's disk, which is what

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: secret_read
 short_description: Read a small secret file into memory
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Returns the content of one file, such as the signer, its passphrase or a JWT, so that
     M(evnode.sequencer_ha.secret_write) can place it on another host without a copy on the controller's disk.

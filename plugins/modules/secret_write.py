@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: secret_write
 short_description: Place a secret file with its final mode and owner
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Writes a content to a file by one atomic rename. The temporary file is created with mode C(0600), and gets its
     owner and mode before it gets its name, so the content is never readable by anybody else.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: sequencer_pause
 short_description: Stop the sequencer for a limited time
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Stops the unit of the sequencer so that its store can be copied, and starts it again.
   - Before the stop a transient timer of systemd is armed that starts the unit again after O(limit) seconds. The pause

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: signer_proof
 short_description: Prove that the passphrase opens the signer
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Lets the node's binary decrypt the signer as the service user, and compares the signer's address with the chain's
     proposer. A node checks the address only when it becomes the leader, so a wrong signer would show at the first

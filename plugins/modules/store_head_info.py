@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: store_head_info
 short_description: Read the head of a stopped node's store
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Starts the node's binary as a plain full node in a transient unit with a network of its own, no peers and no data
     availability layer, reads the newest block, and stops it again. It can neither make nor fetch a block.

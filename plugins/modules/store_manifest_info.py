@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: store_manifest_info
 short_description: Read what a stopped store holds as one digest
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Reads every file of a store and returns one digest over paths, sizes and contents.
   - Chunks of zeros count as holes, so two copies have the same digest whatever their file systems did with holes.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: store_pull
 short_description: Copy a store from a share and prove that both ends are equal
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Copies what M(evnode.sequencer_ha.store_share) serves onto this host, over one encrypted connection with a
     one-time key that never leaves this host.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: store_share
 short_description: Serve a store to named hosts, read only and for a limited time
 version_added: 0.1.0
-author: The evnode.sequencer_ha authors
+author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Starts a one-time SSH server as a transient unit, with a host key of its own, on one address of this host. It
     accepts the given one-time keys from their addresses only, and they can do nothing but read the given roots.

@@ -236,6 +236,10 @@ def window_summary(receipt: Mapping[str, t.Any]) -> str:
     said = [f"{words} {parts[key]:.3f} s" for key, words in _PARTS if isinstance(parts.get(key), (int, float))]
     if said:
         lines.append("Parts: " + ", ".join(said) + ".")
+    times = receipt.get("block_time_ns") or {}
+    if isinstance(number, int) and str(number) in times and str(number + 1) in times:
+        pause = (int(times[str(number + 1)]) - int(times[str(number)])) / 1e9
+        lines.append(f"Block production paused for {pause:.3f} s, by the times in the headers of both blocks.")
     return " ".join(lines)
 
 

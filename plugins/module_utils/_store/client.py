@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import typing as t
 
+from .._files import write_atomic
 from . import tree, wire
 from .tree import CHUNK, Entry, StoreError
 
@@ -148,9 +149,9 @@ class SshLink:
             raise StoreError("Expected a host key as 'type base64' from the share, found something else")
         folder = os.path.dirname(key)
         try:
-            fd, self._known_hosts = tempfile.mkstemp(prefix=".known-", dir=folder)
-            with os.fdopen(fd, "w") as handle:
-                handle.write(f"{HOST_ALIAS} {' '.join(source.host_key.split()[:2])}\n")
+            # Beside the key, and removed with it: a process that is killed leaves nothing of its own behind.
+            known_hosts = known_hosts_of(key)
+            write_atomic(known_hosts, f"{HOST_ALIAS} {' '.join(source.host_key.split()[:2])}\n".encode(), mode=0o600)
             self._noise = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         except OSError as exc:
             raise StoreError(f"{folder} cannot be written: {exc.strerror}; create the one-time key first") from exc
@@ -160,7 +161,7 @@ class SshLink:
             "IdentityAgent": "none",
             "PreferredAuthentications": "publickey",
             "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": self._known_hosts,
+            "UserKnownHostsFile": known_hosts,
             "GlobalKnownHostsFile": "/dev/null",
             "HostKeyAlias": HOST_ALIAS,
             "CheckHostIP": "no",
@@ -188,7 +189,7 @@ class SshLink:
                 start_new_session=True,
             )
         except OSError as exc:
-            self._forget()
+            self._noise.close()
             raise StoreError(f"ssh cannot be run: {exc.strerror}; install the OpenSSH client on this host") from exc
         self.channel = wire.Channel(
             _fd(self._process.stdout), _fd(self._process.stdin), silence=silence, longest=_LONGEST
@@ -213,12 +214,12 @@ class SshLink:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._forget()
-
-    def _forget(self) -> None:
         self._noise.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._known_hosts)
+
+
+def known_hosts_of(key: str) -> str:
+    """Return the file that pins the share's host key for a one-time key."""
+    return f"{key}.known_hosts"
 
 
 def _fd(pipe: t.IO[bytes] | None) -> int:

@@ -28,6 +28,7 @@ from .._files import fingerprint, make_dirs, read_bytes, write_atomic
 from .._process import run as _run
 from .._wait import SYSTEM_CLOCK, wait_until
 from . import server, tree, wire
+from .client import known_hosts_of
 from .tree import Rules, StoreError
 
 if t.TYPE_CHECKING:
@@ -216,6 +217,8 @@ def sandbox(share: Share, argv: Sequence[str]) -> list[str]:
     """
     properties = [
         f"RuntimeMaxSec={share.lifetime}",
+        # Also when nobody comes back to end it, keys and configuration go with it.
+        f"ExecStopPost=+/bin/rm -rf -- {share.folder}",
         "KillMode=control-group",
         "ProtectSystem=strict",
         # Strict leaves the home directories out.
@@ -226,6 +229,8 @@ def sandbox(share: Share, argv: Sequence[str]) -> list[str]:
         "RestrictNamespaces=yes",
         "RestrictSUIDSGID=yes",
         "LockPersonality=yes",
+        # Said once more: with devices of its own the unit of some versions of systemd may write to /run again.
+        "ReadOnlyPaths=/run",
         f"ReadWritePaths={share.folder} {share.state_dir}",
         f"BindReadOnlyPaths={share.folder}/passwd:/etc/passwd {share.folder}/shadow:/etc/shadow",
         "InaccessiblePaths=-/run/nscd",
@@ -305,7 +310,8 @@ def running(share: Share, *, run: Runner = _run) -> Offer | None:
 
 def exists(share: Share, *, run: Runner = _run) -> bool:
     """Tell whether anything of an instance is there."""
-    return os.path.isdir(share.folder) or _systemd.active_state(share.service, run=run) not in ("inactive", "failed")
+    left = os.path.isdir(share.folder) and bool(os.listdir(share.folder))
+    return left or _systemd.active_state(share.service, run=run) not in ("inactive", "failed")
 
 
 def absent(share: Share, *, run: Runner = _run) -> bool:
@@ -334,9 +340,9 @@ def make_key(path: str, comment: str, *, run: Runner = _run) -> str:
 
 
 def remove_key(path: str) -> bool:
-    """Remove a key pair; True if there was one."""
+    """Remove a key pair and the host key that it was used with; True if there was one."""
     found = False
-    for name in (path, f"{path}.pub"):
+    for name in (known_hosts_of(path), path, f"{path}.pub"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
             found = True

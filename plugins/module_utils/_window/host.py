@@ -474,7 +474,11 @@ class Coordinator(Machine):
 
     def _last_block(self, seen: dict[int, str]) -> Frozen | Failed:
         """Read from the node's own log which block was its last: the line that ends a clean stop comes after all."""
-        lines = self.await_halted(self.settings.stop_limit)
+        stopping = t.cast("concurrent.futures.Future[str]", self._stopping)
+        lines: list[str] = []
+        while not lines and not stopping.done():
+            lines = self.await_halted(0.1)
+        lines = lines or self.await_halted()
         self.marks["halted"] = boot_clock()
         logged = produced(lines)
         if not logged:

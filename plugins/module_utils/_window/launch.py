@@ -22,6 +22,7 @@ from .. import _files, _journal, _systemd
 from .._errors import HaError
 from .._process import run as _run
 from .._wait import SYSTEM_CLOCK, Clock, wait_until
+from .host import Machine
 from .program import RECEIPT
 
 if t.TYPE_CHECKING:
@@ -57,6 +58,10 @@ _PARTS = (
     "_window.protocol",
     "_window.runtime",
 )
+
+
+WATCHDOG = 15
+"""Seconds without a sign of life after which systemd kills the window."""
 
 
 class LaunchError(HaError):
@@ -178,6 +183,9 @@ def _command(settings: Settings, where: str, python: str) -> list[str]:
         "Restart=no",
         "TimeoutStopSec=10",
         f"RuntimeMaxSec={longest(settings)}",
+        # A process that hangs, or is stopped by somebody, must not keep the chain stopped until that limit.
+        f"WatchdogSec={WATCHDOG}",
+        "NotifyAccess=main",
         f"ExecStopPost=/bin/sh {where}/restore.sh",
         "UMask=0077",
         # The window is short, and the node that it stops is what everybody waits for.
@@ -229,4 +237,22 @@ def follow(settings: Settings, *, run: Runner = _run, clock: Clock = SYSTEM_CLOC
         reason=f"the process of the window was lost; the switch says {mode}. Its last lines: {said}",
         lost_at=time.time(),
     )
+    if mode == "raft":
+        ended.update(_settle_for_the_lost(settings, ended, run))
     return ended
+
+
+def _settle_for_the_lost(settings: Settings, ended: dict[str, t.Any], run: Runner) -> dict[str, t.Any]:
+    """Do what the lost process would have done: watch the member until it holds the cluster's first block."""
+
+    def journal(event: str, facts: dict[str, t.Any]) -> None:
+        _journal.append(os.path.join(settings.own_state, "journal.jsonl"), settings.run, event, facts)
+
+    known = {name: ended.get(name) for name in ("n", "hash")}
+    for entry in _journal.read(os.path.join(settings.own_state, "journal.jsonl")):
+        if entry.get("run") == settings.run and entry.get("event") in ("frozen", "holding", "committed"):
+            known = {"n": entry.get("n"), "hash": entry.get("hash")}
+    if not known["n"]:
+        return {"healthy": False, "problem": "the height at which the sequencer stopped is not in this host's journal"}
+    machine = Machine(settings, journal=journal, run=run)
+    return {**known, "started_at": machine.started_at(), **machine.settle(int(known["n"]), str(known["hash"] or ""))}

@@ -200,8 +200,9 @@ def test_nobody_answers(running: Running) -> None:
         puller.connect()
 
 
-def test_nothing_is_left_beside_the_key(running: Running) -> None:
+def test_nothing_is_left_once_the_key_is_gone(running: Running) -> None:
     with running.puller() as puller:
         puller.connect()
-        assert len(os.listdir(running.joiner)) == 3
-    assert sorted(os.listdir(running.joiner)) == ["key", "key.pub"]
+    assert sorted(os.listdir(running.joiner)) == ["key", "key.known_hosts", "key.pub"]
+    share.remove_key(running.key)
+    assert os.listdir(running.joiner) == []

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import socket
 import struct
 import threading
@@ -14,17 +12,12 @@ import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _raft_probe, _raft_store
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._raft_probe import RaftProbeError
+from tests.unit.plugins.module_utils.window.raft_log import SEALED_LOG
 
 # What hashicorp/raft v1.7.3 answered to the request of this module, taken from the wire.
 ANSWER = bytes.fromhex(
     "a085a441646472af3132372e302e302e313a3435313131a74772616e746564c2a24944a66e6f64652d31af50726f746f636f6c56657273"
     "696f6e03a45465726d01"
-)
-# A raft-log.db as it is after a node wrote its membership and nothing else.
-SEALED_LOG = gzip.decompress(
-    base64.b64decode(
-        "H4sIAAAAAAACA+3asUrDUBSA4SS14lDQ3aWzqJimIjoIhTp0rqNLMTdFsElJolQ3EdxF8AGkWunSV/AhnPoOdVScakLvTbVQKgga5P9CcnKSkxBClnNvNG1kTsZBPzcw4p2lr8eVrIzzMhoyutby6nnj/UUDAAAAAACpo8/o/42J+sxE/6/yxYPb15W37V3eKAAAAAAA6WMk0UjGA/JyPCAv86LMc1Fy6LnOrHsde/Vgeo2e7MdDDAvR+jw+rV91S82mcG1hl8Ke/vnK4bBdroW1vnZ90akK/1T4wc1lp2TbvgiCnlnYWt+IFnOnuGma5l2l/OB6tlgzH6snjuPX6kKbVlxIiguzi62k2BoXd/daoXCDI88Nnu4r0cO39Pa+8BvR9qwpsnxlAAAAAIC/lkl68VH3rv4DoGkFAAAAAOD/UP3+d+b/4/zn8/8AAAAAAOC3qXl+Nf+v+vMMrwYAAAAAAAAAAAAAAAAAAAAAgNT4ADo6jSYAgAAA"
-    )
 )
 
 
@@ -59,7 +52,7 @@ class Listener:
 
     def __init__(self, serve):
         self.socket = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
         self.thread = threading.Thread(target=self.run, args=(serve,), daemon=True)
         self.thread.start()
 
@@ -91,7 +84,7 @@ def test_an_answer_in_pieces_is_put_together():
 
 
 def test_a_port_that_accepts_and_is_mute_is_no_proof():
-    with pytest.raises(RaftProbeError, match="gave no Raft answer within 0.3 s"):
+    with pytest.raises(RaftProbeError, match=r"gave no Raft answer within 0\.3 s"):
         ask(lambda link: link.recv(4096) and threading.Event().wait(0.6))
 
 
@@ -111,7 +104,7 @@ def test_a_flood_is_no_proof():
 
 def test_a_closed_port_is_no_proof():
     with socket.create_server(("127.0.0.1", 0)) as port:
-        address = "127.0.0.1:%d" % port.getsockname()[1]
+        address = f"127.0.0.1:{port.getsockname()[1]}"
     with pytest.raises(RaftProbeError, match="cannot be reached"):
         _raft_probe.ask(address, asker="node-2", timeout=1)
 

@@ -1,0 +1,459 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import time
+
+import pytest
+
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _journal, _revert, _seal, _settle
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._revert import RevertError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import RpcError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._seal import SealError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._settle import SettleError
+from tests.unit.plugins.module_utils.window.raft_log import SEALED_LOG
+
+NODE, SEAL, WINDOW = "ev-node.service", "evnode-seal-ev-node.service", "evnode-window-ev-node.service"
+
+
+class Clock:
+    """Time that moves only when somebody sleeps."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Host:
+    """Units by name, and what their starts do."""
+
+    def __init__(self, tmp_path):
+        self.active = {NODE}
+        self.log = []
+        self.order = []
+        self.on_seal = None
+        self.enabled = True
+        self.started = time.clock_gettime(time.CLOCK_MONOTONIC)
+        self.window_starts_node = True
+
+    def __call__(self, argv, *, timeout=60, stdin=None):
+        verb, unit = (argv[1], argv[-1]) if argv[0] == "systemctl" else (argv[0], "")
+        if verb == "show":
+            state = "active" if unit in self.active else "inactive"
+            return Result(0, f"ActiveState={state}\nExecMainStartTimestampMonotonic={int(self.started * 1e6)}\n", "")
+        if verb == "is-enabled":
+            return Result(0, "enabled\n" if self.enabled else "disabled\n", "")
+        if verb == "journalctl":
+            return Result(0, "\n".join(self.log), "")
+        if verb == "systemd-run":
+            self.order.append("seal")
+            assert NODE not in self.active, "the store is locked by one process at a time"
+            self.active.add(SEAL)
+            self.on_seal()
+        elif verb in ("start", "restart"):
+            self.order.append(f"{verb} {unit}")
+            self.active.add(unit)
+            self.started = time.clock_gettime(time.CLOCK_MONOTONIC)
+        elif verb == "stop":
+            self.order.append(f"stop {unit}")
+            if unit == WINDOW and unit in self.active and self.window_starts_node:
+                self.active.add(NODE)
+            self.active.discard(unit)
+        elif verb == "disable":
+            self.enabled = False
+        return Result(0, "", "")
+
+
+@pytest.fixture
+def place(tmp_path):
+    config = tmp_path / "etc" / "ev-node"
+    for mode in ("single", "follower", "raft"):
+        (config / mode).mkdir(parents=True)
+        for name in ("args.env", "evnode.yaml"):
+            (config / mode / name).write_text("x")
+    os.symlink("follower", config / "current")
+    (tmp_path / "run" / "ev-node").mkdir(parents=True)
+    (tmp_path / "state").mkdir()
+    return tmp_path
+
+
+def switch_to(place, mode):
+    os.unlink(place / "etc" / "ev-node" / "current")
+    if mode:
+        os.symlink(mode, place / "etc" / "ev-node" / "current")
+
+
+def mode_of(place):
+    path = place / "etc" / "ev-node" / "current"
+    return os.readlink(path) if path.is_symlink() else None
+
+
+# ---- sealing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sealing(place):
+    host = Host(place)
+    wanted = _seal.Seal(
+        unit="ev-node",
+        binary="/usr/local/bin/node",
+        arguments=["start", "--evnode.raft.enable=true"],
+        user=pwd.getpwuid(os.geteuid()).pw_name,
+        group=grp.getgrgid(os.getegid()).gr_name,
+        working_directory=None,
+        raft_dir=str(place / "home" / "raft"),
+        config_dir=str(place / "etc"),
+        state_dir=str(place / "state"),
+        timeout=5,
+    )
+
+    def bootstrap():
+        with open(os.path.join(wanted.raft_dir, "raft-log.db"), "wb") as log:
+            log.write(SEALED_LOG)
+        with open(os.path.join(wanted.raft_dir, "raft-stable.db"), "wb") as stable:
+            stable.write(b"term 1")
+        host.log.append(json.dumps({"message": "bootstrapped raft cluster"}))
+
+    host.on_seal = bootstrap
+    return wanted, host
+
+
+def seal(sealing, **options):
+    wanted, host = sealing
+    return _seal.seal(wanted, run=host, clock=Clock(), **options)
+
+
+def test_sealing_runs_between_two_lives_of_the_follower(sealing):
+    changed, state = seal(sealing)
+    assert (changed, state.ok) == (True, True)
+    wanted, host = sealing
+    assert host.order == [f"stop {NODE}", "seal", f"stop {SEAL}", f"start {NODE}"]
+    assert [entry["event"] for entry in _journal.read(wanted.journal)] == ["sealing", "sealed"]
+
+
+def test_the_record_is_what_the_preflight_reads(sealing):
+    seal(sealing)
+    wanted, _host = sealing
+    with open(_seal.record_path(wanted.state_dir, "ev-node")) as record:
+        assert json.load(record)["files"] == _seal.raft_fingerprints(wanted.raft_dir)
+
+
+def test_a_second_sealing_does_nothing(sealing):
+    seal(sealing)
+    before = list(sealing[1].order)
+    assert seal(sealing)[0] is False
+    assert sealing[1].order == before
+
+
+def test_check_mode_does_nothing(sealing):
+    assert seal(sealing, check=True)[0] is True
+    assert sealing[1].order == []
+    assert not os.path.exists(sealing[0].raft_dir)
+
+
+def test_a_follower_that_did_not_run_is_not_started(sealing):
+    sealing[1].active.clear()
+    seal(sealing)
+    assert NODE not in sealing[1].active
+
+
+def test_a_node_that_does_not_bootstrap_is_reported_and_the_follower_runs_again(sealing):
+    wanted, host = sealing
+    host.on_seal = lambda: host.log.append("Error: create transport: local bind address is not advertisable")
+    with pytest.raises(SealError, match=r"did not write its membership within 5 s.*not advertisable"):
+        seal(sealing)
+    assert NODE in host.active
+    assert SEAL not in host.active
+    assert not os.path.exists(_seal.record_path(wanted.state_dir, "ev-node"))
+
+
+def test_an_interrupted_sealing_is_done_again(sealing):
+    wanted, host = sealing
+    os.makedirs(wanted.raft_dir)
+    host.on_seal()
+    host.log.clear()
+    assert seal(sealing)[1].ok
+
+
+def test_a_clusters_log_is_never_sealed_over(sealing):
+    wanted, host = sealing
+    os.makedirs(os.path.join(wanted.raft_dir, "snapshots", "2-10-1"))
+    with pytest.raises(SealError, match="holds log entries of a cluster"):
+        seal(sealing)
+    assert host.order == []
+
+
+def test_a_directory_with_other_files_is_never_emptied(sealing):
+    wanted, _host = sealing
+    os.makedirs(wanted.raft_dir)
+    with open(os.path.join(wanted.raft_dir, "thesis.txt"), "w") as file:
+        file.write("x")
+    with pytest.raises(SealError, match=r"holds thesis\.txt, which is not of Raft"):
+        seal(sealing)
+
+
+def test_a_member_of_a_cluster_is_not_sealed(sealing, place):
+    switch_to(place, "raft")
+    with pytest.raises(SealError, match="belongs to a cluster"):
+        seal(sealing)
+    with pytest.raises(SealError, match="belongs to a cluster"):
+        _seal.unseal(sealing[0], force=True, run=sealing[1])
+
+
+def test_one_changed_byte_breaks_the_seal(sealing):
+    seal(sealing)
+    wanted, _host = sealing
+    with open(os.path.join(wanted.raft_dir, "raft-stable.db"), "ab") as stable:
+        stable.write(b"!")
+    state = _seal.sealed_state(wanted.state_dir, "ev-node", wanted.raft_dir)
+    assert not state.ok
+    assert "is not what sealing left there" in state.reason
+
+
+def test_unsealing_empties_and_forgets(sealing):
+    seal(sealing)
+    wanted, host = sealing
+    assert _seal.unseal(wanted, force=False, run=host) is True
+    assert os.listdir(wanted.raft_dir) == []
+    assert _seal.unseal(wanted, force=False, run=host) is False
+
+
+def test_unsealing_needs_force_for_a_clusters_log(sealing):
+    wanted, host = sealing
+    os.makedirs(os.path.join(wanted.raft_dir, "snapshots", "2-10-1"))
+    with pytest.raises(SealError, match="only force=true"):
+        _seal.unseal(wanted, force=False, run=host)
+    assert _seal.unseal(wanted, force=True, run=host) is True
+
+
+# ---- settling ---------------------------------------------------------------------------------------------------
+
+
+class Node:
+    """Heights one after the other; an exception is raised."""
+
+    def __init__(self, heights, *, leader=False, parent="h9"):
+        self.heights, self.leader, self.parent = list(heights), leader, parent
+
+    def state(self):
+        found = self.heights.pop(0) if len(self.heights) > 1 else self.heights[0]
+        if isinstance(found, Exception):
+            raise found
+        return {"height": found}
+
+    def raft_node(self):
+        return {"is_leader": self.leader, "node_id": "node-2"}
+
+    def block(self, height):
+        return {"parent": self.parent}
+
+
+def settle(place, node, host=None, **changes):
+    switch_to(place, changes.pop("mode", "raft"))
+    given = {
+        "unit": "ev-node",
+        "member": "node-2",
+        "config_dir": str(place / "etc"),
+        "state_dir": str(place / "state"),
+        "rpc_address": "127.0.0.1:1",
+        "members": 5,
+        "peers_healthy": 4,
+        "height": 10,
+        "timeout": 3,
+    }
+    check = changes.pop("check", False)
+    host = host or Host(place)
+    return _settle.settle(_settle.Settle(**{**given, **changes}), run=host, clock=Clock(), client=node, check=check)
+
+
+def age(place, seconds):
+    stamp = time.time() - seconds
+    for folder, _names, files in os.walk(place / "etc"):
+        for name in files:
+            os.utime(os.path.join(folder, name), (stamp, stamp), follow_symlinks=False)
+    os.utime(place / "etc" / "ev-node" / "current", (stamp, stamp), follow_symlinks=False)
+
+
+def test_newer_files_mean_a_restart(place):
+    host = Host(place)
+    host.started -= 100
+    found = settle(place, Node([8, RpcError("refused", "down"), 9, 10, 11]), host)
+    assert found.changed
+    assert f"restart {NODE}" in host.order
+    assert found.height == 11
+
+
+def test_older_files_mean_none(place):
+    host = Host(place)
+    switch_to(place, "raft")
+    age(place, 1000)
+    wanted = _settle.Settle("ev-node", "node-2", str(place / "etc"), str(place / "state"), "127.0.0.1:1", 5, 4, 10)
+    assert _settle.settle(wanted, run=host, clock=Clock(), client=Node([10, 11])).changed is False
+    assert host.order == []
+
+
+def test_a_unit_that_is_down_is_started_whatever_the_quorum(place):
+    host = Host(place)
+    host.active.clear()
+    assert settle(place, Node([10, 11]), host, peers_healthy=2).changed
+    assert f"start {NODE}" in host.order
+
+
+@pytest.mark.parametrize("healthy", [0, 1, 2])
+def test_without_a_quorum_of_others_nothing_is_taken_down(place, healthy):
+    host = Host(place)
+    with pytest.raises(SettleError, match=f"{healthy} of the other members are healthy, and 3 of 5 are needed"):
+        settle(place, Node([10, 11]), host, peers_healthy=healthy, restart="always")
+    assert host.order == []
+
+
+def test_the_leader_is_not_restarted(place):
+    host = Host(place)
+    with pytest.raises(SettleError, match="node-2 leads"):
+        settle(place, Node([10, 11], leader=True), host, restart="always")
+    assert host.order == []
+
+
+def test_a_member_that_stands_still_is_not_settled(place):
+    with pytest.raises(SettleError, match="did not get beyond height 10 within 3 s: height 10"):
+        settle(place, Node([10]), restart="always")
+
+
+def test_another_history_is_named(place):
+    with pytest.raises(SettleError, match="holds block 9 with hash other, expected h9"):
+        settle(place, Node([10, 11], parent="other"), expected_height=9, expected_hash="h9", restart="always")
+
+
+def test_only_a_member_in_raft_mode_is_settled(place):
+    with pytest.raises(SettleError, match="is in mode follower, expected raft"):
+        settle(place, Node([10, 11]), mode="follower")
+
+
+def test_check_mode_tells_and_does_nothing_to_the_member(place):
+    host = Host(place)
+    assert settle(place, Node([10]), host, restart="always", check=True).changed
+    assert host.order == []
+
+
+# ---- taking back ------------------------------------------------------------------------------------------------
+
+
+def revert(place, *, sequencer=False, **changes):
+    given = {
+        "unit": "ev-node",
+        "sequencer": sequencer,
+        "config_dir": str(place / "etc"),
+        "state_dir": str(place / "state"),
+        "run_dir": str(place / "run"),
+        "raft_dir": str(place / "home" / "raft"),
+    }
+    return _revert.Revert(**{**given, **changes})
+
+
+def test_the_window_is_stopped_before_the_node_because_its_end_starts_it(place):
+    host = Host(place)
+    host.active = {NODE, WINDOW}
+    result = _revert.stop(revert(place), run=host)
+    assert host.order == [f"stop {WINDOW}", f"stop {NODE}"]
+    assert host.active == set()
+    assert result.state == {"active": False}
+
+
+def test_a_node_that_only_the_windows_end_starts_is_stopped_too(place):
+    host = Host(place)
+    host.active = {WINDOW}
+    _revert.stop(revert(place), run=host)
+    assert NODE not in host.active
+
+
+def test_stopping_twice_changes_nothing(place):
+    host = Host(place)
+    host.active.clear()
+    assert _revert.stop(revert(place), run=host).changes == []
+
+
+def cluster_member(place, mode="raft"):
+    switch_to(place, mode)
+    folder = place / "home" / "raft"
+    (folder / "snapshots" / "2-10-1").mkdir(parents=True)
+    (folder / "raft-stable.db").write_text("x")
+    (place / "state" / "ev-node").mkdir()
+    (place / "state" / "ev-node" / "sealed.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode"),
+    [({"sequencer": True}, "single"), ({}, "follower"), ({"follow": False}, None)],
+    ids=["sequencer", "follower", "copied-joiner"],
+)
+def test_cleaning_takes_the_cluster_away(place, changes, mode):
+    cluster_member(place)
+    host = Host(place)
+    host.active.clear()
+    wanted = revert(place, **changes)
+    assert _revert.clean(wanted, check=True, run=host).changes
+    assert mode_of(place) == "raft", "check mode changes nothing"
+    assert _revert.clean(wanted, run=host).changes
+    assert mode_of(place) == mode
+    assert os.listdir(wanted.raft_dir) == []
+    assert not (place / "state" / "ev-node" / "sealed.json").exists()
+    assert host.enabled is bool(changes.get("sequencer"))
+    assert _revert.clean(wanted, run=host).changes == []
+
+
+def test_nothing_is_cleaned_while_the_node_runs(place):
+    cluster_member(place)
+    with pytest.raises(RevertError, match="phase stop has to be done on all members"):
+        _revert.clean(revert(place), run=Host(place))
+    assert mode_of(place) == "raft"
+
+
+def test_cleaning_does_not_empty_somebody_elses_directory(place):
+    cluster_member(place)
+    (place / "home" / "raft" / "thesis.txt").write_text("x")
+    host = Host(place)
+    host.active.clear()
+    with pytest.raises(RevertError, match=r"thesis\.txt"):
+        _revert.clean(revert(place), run=host)
+    assert (place / "home" / "raft" / "thesis.txt").exists()
+
+
+def test_the_sequencer_starts_only_when_it_is_clean(place):
+    switch_to(place, "raft")
+    host = Host(place)
+    host.active.clear()
+    with pytest.raises(RevertError, match="is in mode raft, expected single"):
+        _revert.start(revert(place, sequencer=True), run=host)
+    assert NODE not in host.active
+
+
+def test_starting_lifts_the_fence_and_waits_for_a_new_block(place, monkeypatch):
+    switch_to(place, "single")
+    (place / "run" / "ev-node" / "frozen").write_text("x")
+    host = Host(place)
+    host.active.clear()
+    monkeypatch.setattr(_revert, "NodeClient", lambda address: Node([RpcError("refused", "down"), 21, 21, 22]))
+    wanted = revert(place, sequencer=True, rpc_address="127.0.0.1:1")
+    result = _revert.start(wanted, run=host, clock=Clock())
+    assert result.state == {"height": 22}
+    assert not (place / "run" / "ev-node" / "frozen").exists()
+    assert _revert.start(wanted, check=True, run=host).changes == []
+
+
+def test_a_sequencer_that_stands_still_is_an_error(place, monkeypatch):
+    switch_to(place, "single")
+    monkeypatch.setattr(_revert, "NodeClient", lambda address: Node([21]))
+    wanted = revert(place, sequencer=True, rpc_address="127.0.0.1:1", timeout=2)
+    with pytest.raises(RevertError, match="did not go on above height 21 within 2 s: height 21"):
+        _revert.start(wanted, run=Host(place), clock=Clock())
