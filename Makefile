@@ -97,6 +97,7 @@ lint: $(VENV)/.ready sanity ## every linter
 	$(BIN)/mypy -p ansible_collections.evnode.sequencer_ha.plugins
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
+	$(BIN)/antsibull-changelog lint
 	git ls-files -z --cached --others --exclude-standard -- .ci 'lab/*.sh' | xargs -0 shellcheck
 	cd lab/standin
 	unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .)

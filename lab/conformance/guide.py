@@ -65,7 +65,7 @@ class Outcome:
     tip: int
     """Highest height in any store at the end."""
     forked: dict[str, int]
-    """Lowest height at which a member's store differs from the chain before the cutover or from the most advanced store."""
+    """Lowest height at which a member's store differs from the chain before the cutover, or from the longest store."""
     ended: dict[str, int]
     """Exit codes of the members that had ended by themselves."""
     reasons: dict[str, str]

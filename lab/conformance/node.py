@@ -37,7 +37,6 @@ Json = dict[str, Any]
 
 PASSPHRASE = "conformance-passphrase"
 CHAIN_ID = "conformance-1"
-NAMESPACE = "conformance"
 DEFAULT_DA_ADDRESS = "http://127.0.0.1:7980"
 UNPRIVILEGED_ID = 65534
 _PR_SET_PDEATHSIG = 1
@@ -580,6 +579,8 @@ class Bench:
         self.directory = directory
         self.da_address = da_address
         self.start_args = list(start_args)
+        # All chains of a session share one DA node: each has a namespace of its own there.
+        self.namespace = f"conformance-{random.getrandbits(48):012x}"
         self.nodes: list[Node] = []
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o755)
@@ -619,7 +620,7 @@ class Bench:
         """The configuration that every node of a test chain shares, with the node's own ports."""
         return {
             "node": {"block_time": block_time, "aggregator": False},
-            "da": {"address": self.da_address, "namespace": NAMESPACE, "block_time": "1s"},
+            "da": {"address": self.da_address, "namespace": self.namespace, "block_time": "1s"},
             "p2p": {"listen_address": f"/ip4/127.0.0.1/tcp/{node.ports.p2p}", "peers": ""},
             "rpc": {"address": node.rpc_addr},
             "signer": {"signer_type": "file", "signer_path": str(node.config_dir)},

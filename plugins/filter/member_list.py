@@ -53,11 +53,11 @@ _value:
 def member_list(
     names: Sequence[str], hostvars: Mapping[str, t.Any], sequencer: Sequence[str]
 ) -> list[dict[str, t.Any]]:
-    """Return one dictionary a member; ``peer_id`` is None until ``evnode_peer`` was registered on the host."""
+    """Return one dictionary a member; ``peer_id`` is None until ``node_config_peer`` was registered on the host."""
     members = []
     for name in names:
         variables = hostvars[name]
-        peer = variables.get("evnode_peer") or {}
+        peer = variables.get("node_config_peer") or {}
         members.append(
             {
                 "name": name,

@@ -90,9 +90,9 @@ def status_table(names: Sequence[str], hostvars: Mapping[str, t.Any], own: str, 
 
 def host_receipts(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return what each host said of itself."""
-    receipts = decide.host_receipts(_registered(names, hostvars, "evnode_host"))
+    receipts = decide.host_receipts(_registered(names, hostvars, "preflight_host"))
     for name in names:
-        proof = hostvars[name].get("evnode_signer") or {}
+        proof = hostvars[name].get("preflight_signer") or {}
         if proof and not proof.get("skipped"):
             receipts[name] = {**receipts[name], "signer_address": proof.get("address"), "signer_problem": None}
             if not proof.get("address"):
@@ -109,7 +109,7 @@ def copy_clients(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> list[di
     """Return name, public key and address of every member that made a key for the copy."""
     clients = []
     for name in names:
-        made = hostvars[name].get("evnode_copy_key") or {}
+        made = hostvars[name].get("data_sync_key") or {}
         address = hostvars[name].get("evnode_address") or hostvars[name].get("ansible_host") or name
         if made.get("public_key"):
             clients.append({"name": name, "key": made["public_key"], "from": str(address)})

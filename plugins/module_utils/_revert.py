@@ -16,7 +16,7 @@ import typing as t
 
 from . import _files, _journal, _systemd
 from ._errors import HaError
-from ._mode import ABSENT, current, switch
+from ._mode import ABSENT, current, missing_files, switch
 from ._process import run as _run
 from ._raft_store import LOG, last_index
 from ._rpc import NodeClient, RpcError
@@ -60,7 +60,9 @@ class Revert(t.NamedTuple):
         """The mode that the member has when it is clean."""
         if self.sequencer:
             return "single"
-        return "follower" if self.follow else ABSENT
+        # A joiner that was seeded by copying alone never had a follower's files.
+        follows = self.follow and not missing_files(self.config_dir, self.unit, "follower")
+        return "follower" if follows else ABSENT
 
     @property
     def frozen(self) -> str:

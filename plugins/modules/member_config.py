@@ -205,14 +205,3 @@ conflicts:
   type: list
   elements: dict
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-
-def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    module.fail_json(msg="member_config does its work on the controller; call it as evnode.sequencer_ha.member_config")
-
-
-if __name__ == "__main__":
-    main()

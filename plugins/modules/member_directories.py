@@ -75,6 +75,7 @@ import grp
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._directories import Directory, differs, ensure
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 
@@ -117,7 +118,7 @@ def main() -> None:
                 ensure(wanted)
     except HaError as exc:
         module.fail_json(msg=exc.message)
-    after = {path: f"{owner}:{group}" for path in found}
+    after = dict.fromkeys(found, f"{owner}:{group}")
     module.exit_json(changed=bool(found), directories=found, diff={"before": _lines(found), "after": _lines(after)})
 
 

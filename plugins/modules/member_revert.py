@@ -40,7 +40,9 @@ options:
     choices: [sequencer, joiner]
     required: true
   follow:
-    description: Whether a joiner follows the chain afterwards; otherwise its switch is taken away and it cannot start.
+    description:
+      - Whether a joiner follows the chain afterwards, where it has a follower's configuration. Otherwise its switch is
+        taken away and it cannot start.
     type: bool
     default: true
   unit:

@@ -62,6 +62,7 @@ active:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _pause
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._systemd import active_state

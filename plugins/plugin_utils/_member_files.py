@@ -19,7 +19,12 @@ import posixpath
 import re
 import typing as t
 
-import netaddr
+try:
+    import netaddr
+except ImportError:
+    HAS_NETADDR = False
+else:
+    HAS_NETADDR = True
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _node_flags, _unit_file
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
@@ -157,6 +162,8 @@ def members_from(items: Sequence[Mapping[str, t.Any]]) -> list[Member]:
 
 def raft_address_host(address: t.Any, name: str) -> str:
     """Return an address that a member can bind and the others can dial; MemberConfigError for anything else."""
+    if not HAS_NETADDR:
+        raise MemberConfigError("The Python package netaddr is needed on the controller and was not found; install it")
     text = str(address).strip("[]")
     try:
         found = netaddr.IPAddress(text, flags=netaddr.INET_PTON)

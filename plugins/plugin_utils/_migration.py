@@ -152,7 +152,9 @@ def way_back(heads: Mapping[str, Registered | None], freeze: Mapping[str, t.Any]
     a: every member was read and none is above N. b: some member holds a block above N. c: it cannot be proven.
     """
     if not freeze or freeze.get("n") is None:
-        return Way("c", "The sequencer's host holds no receipt of the freeze, so nobody can tell which block was the last.")
+        return Way(
+            "c", "The sequencer's host holds no receipt of the freeze, so nobody can tell which block was the last."
+        )
     missing = unreadable(heads, "head")
     if missing:
         named = "; ".join(f"{name} {why}" for name, why in sorted(missing.items()))
@@ -202,15 +204,9 @@ def _host_port(address: str, port: int) -> str:
 def healthy_members(statuses: Mapping[str, Mapping[str, t.Any]], lag: int = 5) -> list[str]:
     """Return the members that run in Raft mode and hold the tip, give or take ``lag`` blocks."""
     heights = {name: (status or {}).get("height") for name, status in statuses.items()}
-    tip = max((height for height in heights.values() if isinstance(height, int)), default=None)
-    return [
-        name
-        for name, status in statuses.items()
-        if tip is not None
-        and isinstance(heights[name], int)
-        and tip - heights[name] <= lag
-        and (status or {}).get("raft") is True
-    ]
+    known = {name: height for name, height in heights.items() if isinstance(height, int)}
+    tip = max(known.values(), default=0)
+    return [name for name, height in known.items() if tip - height <= lag and statuses[name].get("raft") is True]
 
 
 _PARTS = (

@@ -49,6 +49,7 @@ _PARTS = (
     "_store.tree",
     "_store.wire",
     "_window",
+    "_window.bus",
     "_window.coordinator",
     "_window.copying",
     "_window.host",

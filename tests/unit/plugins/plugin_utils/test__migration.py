@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migration as decide
 
 MEMBERS = ["node-1", "node-2", "node-3", "node-4", "node-5"]
 
 
 def modes(own, *others):
-    return dict(zip(MEMBERS, [own, *others]))
+    return dict(zip(MEMBERS, [own, *others], strict=False))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_no_receipt_of_the_sequencers_host_is_unknown_not_aborted():
 
 
 def heads(*heights):
-    return {name: {"head": {"height": height, "hash": "aa"}} for name, height in zip(MEMBERS, heights)}
+    return {name: {"head": {"height": height, "hash": "aa"}} for name, height in zip(MEMBERS, heights, strict=False)}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import io
 import json
 import os
 import pathlib
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -20,6 +22,7 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _journa
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import RpcError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window import host, launch, program
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.bus import Bus, BusError, start_message
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.host import HostError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.protocol import (
     Committed,
@@ -168,7 +171,12 @@ def machine(settings, heights=(20, 20, 21), **answers):
     built = kind(settings, journal=lambda event, facts: notes.append((event, facts)), run=systemd)
     built.client = Node(systemd, heights, **answers)
     built.notes = notes
+    built.connect_bus = no_bus
     return built, systemd
+
+
+def no_bus():
+    raise BusError("no socket")
 
 
 def joiner(settings):
@@ -608,3 +616,89 @@ def test_the_journal_tells_the_end(settings):
 )
 def test_produced_blocks_are_read_from_text_and_json(line, height):
     assert host.produced([line]) == height
+
+
+# ---- one message to systemd -------------------------------------------------------------------------------------
+
+
+class PrivateSocket:
+    """systemd's private socket, answering as the test wants; ``asked`` is the call it got."""
+
+    def __init__(self, path, kind, reply_fields):
+        self.path, self.asked = str(path), b""
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(self.path)
+        self.server.listen()
+        self.thread = threading.Thread(target=self.serve, args=(kind, reply_fields), daemon=True)
+        self.thread.start()
+
+    def serve(self, kind, fields):
+        link, _address = self.server.accept()
+        with link:
+            link.recv(1024)
+            link.sendall(b"OK 0123456789abcdef\r\n")
+            link.recv(7)
+            self.asked = link.recv(4096)
+            padding = b"\0" * (-len(fields) % 8)
+            link.sendall(struct.pack("<BBBBIII", ord("l"), kind, 0, 1, 0, 9, len(fields)) + fields + padding)
+
+    def close(self):
+        self.server.close()
+        self.thread.join(5)
+
+
+REPLY = b"\x05\x01u\0" + struct.pack("<I", 1)
+REFUSAL = REPLY + b"\x04\x01s\0" + struct.pack("<I", 9) + b"org.fails\0"
+
+
+def test_a_start_is_one_message(tmp_path):
+    systemd = PrivateSocket(tmp_path / "private", 2, REPLY)
+    bus = Bus(systemd.path)
+    bus.start(UNIT)
+    bus.close()
+    systemd.close()
+    assert systemd.asked == start_message(1, UNIT)
+    # The bytes that a real systemd 252 took as the start of this unit.
+    assert start_message(1, UNIT).hex() == MESSAGE
+
+
+MESSAGE = (
+    "6c01000120000000010000007800000001016f00190000002f6f72672f667265656465736b746f702f73797374656d643100"
+    "00000000000002017300200000006f72672e667265656465736b746f702e73797374656d64312e4d616e6167657200000000"
+    "0000000003017300090000005374617274556e69740000000000000008016700027373000f00000065762d6e6f64652e7365"
+    "727669636500070000007265706c61636500"
+)
+
+
+def test_a_refused_start_says_so(tmp_path):
+    systemd = PrivateSocket(tmp_path / "private", 3, REFUSAL)
+    bus = Bus(systemd.path)
+    with pytest.raises(BusError, match=r"refused to start ev-node\.service: org\.fails"):
+        bus.start(UNIT)
+    bus.close()
+    systemd.close()
+
+
+def test_without_the_socket_systemctl_is_asked(settings, tmp_path):
+    with pytest.raises(BusError, match="cannot be used"):
+        Bus(str(tmp_path / "none"))
+    built, systemd = frozen(settings)
+    built.commit(21, "h21")
+    built.start(21, "h21")
+    assert systemd.ran("systemctl", "start", "--no-block", "--", UNIT)
+
+
+def test_a_bus_that_fails_is_followed_by_systemctl(settings):
+    class Broken:
+        def start(self, unit):
+            raise BusError("systemd did not answer")
+
+        def close(self):
+            return
+
+    built, systemd = frozen(settings)
+    built.connect_bus = Broken
+    built.commit(21, "h21")
+    assert built.start(21, "h21") == Started()
+    assert systemd.active
+    assert built.notes == [("bus_failed", {"reason": "systemd did not answer"})]

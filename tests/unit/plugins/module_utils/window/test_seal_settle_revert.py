@@ -291,7 +291,7 @@ def test_newer_files_mean_a_restart(place):
     found = settle(place, Node([8, RpcError("refused", "down"), 9, 10, 11]), host)
     assert found.changed
     assert f"restart {NODE}" in host.order
-    assert found.height == 11
+    assert found.height == 10
 
 
 def test_older_files_mean_none(place):
@@ -410,6 +410,15 @@ def test_cleaning_takes_the_cluster_away(place, changes, mode):
     assert not (place / "state" / "ev-node" / "sealed.json").exists()
     assert host.enabled is bool(changes.get("sequencer"))
     assert _revert.clean(wanted, run=host).changes == []
+
+
+def test_a_joiner_that_never_followed_cannot_start_afterwards(place):
+    cluster_member(place)
+    os.unlink(place / "etc" / "ev-node" / "follower" / "args.env")
+    host = Host(place)
+    host.active.clear()
+    _revert.clean(revert(place), run=host)
+    assert mode_of(place) is None
 
 
 def test_nothing_is_cleaned_while_the_node_runs(place):
