@@ -105,6 +105,8 @@ def power_on(host: Host, image: Path) -> None:
     argv += [str(image), str(host.upper), str(host.folder / "work"), str(host.folder / "root")]
     argv += ["systemd-nspawn", "--boot", f"--directory={host.folder / 'root'}", f"--machine={host.machine}"]
     argv += [f"--hostname={host.name}", "--keep-unit", "--register=no", f"--network-namespace-path={host.netns_path}"]
+    # A host closes ports with its own firewall; the network namespace is the machine's alone.
+    argv += ["--capability=CAP_NET_ADMIN"]
     argv += ["--resolv-conf=off", "--timezone=off", "--link-journal=no"]
     env = {"PATH": PATH, "LC_ALL": "C", "SYSTEMD_NSPAWN_LOCK": "0"}
     processes.start(argv, record=host.record, log=host.console, env=env, cgroups=cgroups(host, create=True))

@@ -57,6 +57,19 @@ def stop_cleanly(node: Node) -> None:
         raise ConformanceError(f"expected {node.name} to stop with 0 and {HALTED!r}, found {code}\n{node.describe()}")
 
 
+def stop_before(leader: Node, followers: Sequence[Node]) -> Head:
+    """Stops a sequencer when all ``followers`` have its latest block, between two blocks; the head that it kept.
+
+    A block is in the store before it is sent: a stop in that instant keeps it from the followers for good.
+    """
+    seen = leader.height()
+    latest = leader.wait_height(seen + 1)
+    for follower in followers:
+        follower.wait_height(latest)
+    stop_cleanly(leader)
+    return offline_head(leader)
+
+
 def probe_flags(node: Node) -> list[str]:
     """Flags that make a plain full node without peers and without DA of any home."""
     return [

@@ -26,6 +26,7 @@ from .cluster import (
     same_header,
     seal,
     start_pinned,
+    stop_before,
     stop_cleanly,
 )
 from .node import Bench, Node, RpcError
@@ -199,18 +200,15 @@ def test_a_first_leader_with_a_foreign_signer_ends_without_a_block(bench: Bench)
 
 @pytest.mark.parametrize("anchored", [False, True], ids=["members-as-peers", "anchor-as-only-peer"])
 def test_the_first_leader_waits_for_p2p_unless_an_anchor_is_its_only_peer(bench: Bench, anchored: bool) -> None:
-    first = bench.sequencer()
+    first = bench.sequencer(block_time="500ms")
     first.start()
-    first.wait_height(4)
+    first.wait_height(2)
     members = [first, *(bench.joiner(f"node-{number}", first) for number in range(2, 6))]
     # Without an anchor nothing but members may know node-1: the leader asks whoever is connected.
     anchors = [bench.joiner("anchor", first)] if anchored else []
     for node in [*members[1:], *anchors]:
         node.start()
-    for node in [*members[1:], *anchors]:
-        node.wait_height(4)
-    stop_cleanly(first)
-    head = offline_head(first)
+    head = stop_before(first, [*members[1:], *anchors])
     for node in [*members[1:], *anchors]:
         node.wait_height(head.height)
     for member in members[1:]:

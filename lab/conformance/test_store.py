@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from .cluster import HALTED, Head, grow, offline_chain, offline_head, stop_cleanly
+from .cluster import HALTED, Head, grow, offline_chain, offline_head, stop_before, stop_cleanly
 from .node import Bench, copy_sparse
 
 
@@ -130,16 +130,13 @@ def test_a_full_node_on_a_copy_catches_up(bench: Bench) -> None:
 
 
 def test_followers_hold_the_head_of_a_stopped_sequencer(bench: Bench) -> None:
-    leader = bench.sequencer()
+    leader = bench.sequencer(block_time="500ms")
     leader.start()
-    leader.wait_height(3)
+    leader.wait_height(2)
     followers = [bench.joiner(f"node-{number}", leader) for number in (2, 3)]
     for follower in followers:
         follower.start()
-    for follower in followers:
-        follower.wait_height(4)
-    stop_cleanly(leader)
-    head = offline_head(leader)
+    head = stop_before(leader, followers)
     started = time.monotonic()
     for follower in followers:
         follower.wait_height(head.height, 5.0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verdicts import is_blocked, table
@@ -23,10 +24,7 @@ class ActionModule(ActionBase):
         _unused, args = self.validate_argument_spec(
             argument_spec={
                 "statuses": {"type": "dict", "required": True},
-                "seam": {
-                    "type": "dict",
-                    "options": {"n": {"type": "int", "required": True}, "hash": {"type": "str", "required": True}},
-                },
+                "seam": {"type": "dict", "default": {}},
                 "window": {"type": "list", "elements": "int", "default": []},
                 "expect": {"type": "str", "choices": ["raft", "single"], "default": "raft"},
                 "quorum": {"type": "int"},
@@ -35,11 +33,15 @@ class ActionModule(ActionBase):
             },
         )
         seam = args["seam"] or {}
+        if seam and not (str(seam.get("n", "")).isdigit() and seam.get("hash")):
+            raise AnsibleActionFail(
+                f"Expected n and hash of block N in seam, found n={seam.get('n')} and hash={seam.get('hash')}"
+            )
         verdicts = verify(
             Chain(
                 statuses=args["statuses"],
-                seam_height=seam.get("n"),
-                seam_hash=seam.get("hash"),
+                seam_height=int(seam["n"]) if seam else None,
+                seam_hash=str(seam["hash"]) if seam else None,
                 window=args["window"],
                 expect=args["expect"],
                 quorum=args["quorum"] or len(args["statuses"]) // 2 + 1,

@@ -122,6 +122,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., t.Any]]:
         """Name the filters."""
         return {
+            "assume_peer_ids": decide.assume_peer_ids,
             "at_the_tip": at_the_tip,
             "blocks_above": blocks_above,
             "copy_clients": copy_clients,

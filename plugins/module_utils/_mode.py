@@ -13,6 +13,7 @@ import typing as t
 
 from ._errors import HaError
 from ._files import fsync_dir, read_link, remove_files, switch_link
+from ._store.pull import marker_path, unfinished
 
 ABSENT = "absent"
 MODES = ("single", "follower", "raft")
@@ -56,9 +57,19 @@ def missing_files(config_dir: str, unit: str, mode: str) -> list[str]:
     return [path for path in paths if not os.path.isfile(path)]
 
 
-def switch(config_dir: str, unit: str, mode: str, *, check: bool = False) -> Change:
-    """Set the switch by one rename, or remove it; with ``check`` only tell. ModeError where files are missing."""
+def switch(config_dir: str, unit: str, mode: str, *, state_dir: str | None = None, check: bool = False) -> Change:
+    """Set the switch by one rename, or remove it; with ``check`` only tell. ModeError where files are missing.
+
+    With ``state_dir`` a copy that was begun and never proven equal stands in the way of every mode that would run on it.
+    """
     before = current(config_dir, unit)
+    if state_dir is not None and mode not in (ABSENT, "single"):
+        half = unfinished(os.path.join(state_dir, unit))
+        if half:
+            raise ModeError(
+                f"mode {mode} of {unit} would run on {', '.join(sorted(half))}, whose copy was begun and never proven "
+                f"equal; finish the copy, or empty that directory and remove {marker_path(os.path.join(state_dir, unit))}"
+            )
     if mode != ABSENT:
         missing = missing_files(config_dir, unit, mode)
         if missing:

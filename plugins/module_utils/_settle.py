@@ -115,10 +115,12 @@ def settle(
         )
     node = client or NodeClient(wanted.rpc_address)
     reason = restart_reason(wanted, run=run)
-    leader = _leads(node)
+    role = _role(node)
+    leader = bool((role or {}).get("is_leader"))
     if reason:
         active = _systemd.active_state(wanted.service, run=run) == "active"
-        if active:
+        # One that only follows, or has no role, holds no part of the quorum, and may be what the quorum lacks.
+        if active and role is not None:
             guard(wanted, leader)
         if check:
             return Settled(True, reason, wanted.height, leader, 0.0)
@@ -140,11 +142,11 @@ def settle(
     return Settled(bool(reason), reason, found[0], found[1], round(found[2], 3))
 
 
-def _leads(node: NodeClient) -> bool:
+def _role(node: NodeClient) -> dict[str, t.Any] | None:
     try:
-        return bool((node.raft_node() or {}).get("is_leader"))
+        return node.raft_node()
     except RpcError:
-        return False
+        return None
 
 
 def _await_growth(wanted: Settle, node: NodeClient, run: Runner, clock: Clock) -> tuple[int, bool, float]:
@@ -172,7 +174,7 @@ def _await_growth(wanted: Settle, node: NodeClient, run: Runner, clock: Clock) -
             f"{wanted.member} did not get beyond height {max(wanted.height, first[0] if first else 0)} within "
             f"{wanted.timeout:g} s: {result.last[2]}; its log ends with: {log[-900:]}"
         )
-    return result.last[0], _leads(node), result.elapsed
+    return result.last[0], bool((_role(node) or {}).get("is_leader")), result.elapsed
 
 
 def _check_hash(wanted: Settle, node: NodeClient) -> None:

@@ -27,17 +27,11 @@ options:
     type: dict
     required: true
   seam:
-    description: Block N as it was before the freeze. Without it the seam is not judged.
+    description:
+      - Block N as it was before the freeze, with its height C(n) and its hash C(hash) in hex; other keys are ignored.
+      - When it is empty the seam is not judged.
     type: dict
-    suboptions:
-      n:
-        description: Its height.
-        type: int
-        required: true
-      hash:
-        description: Its hash, hex.
-        type: str
-        required: true
+    default: {}
   window:
     description: Further heights whose hashes are compared.
     type: list

@@ -30,6 +30,12 @@ options:
     type: str
     required: true
     choices: [single, follower, raft, absent]
+  state_dir:
+    description:
+      - Where the collection keeps what it has to remember.
+      - Modes that run on a copied store are refused while a copy that was begun has not been proven equal.
+    type: path
+    default: /var/lib/evnode-ha
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
   - evnode.sequencer_ha._attributes.actiongroup
@@ -71,13 +77,20 @@ def main() -> None:
         argument_spec={
             "unit": {"type": "str", "required": True},
             "config_dir": {"type": "path", "default": "/etc/evnode-ha"},
+            "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
             "mode": {"type": "str", "required": True, "choices": [*MODES, ABSENT]},
         },
         supports_check_mode=True,
     )
     unit, config_dir = module.params["unit"], module.params["config_dir"]
     try:
-        change = switch(config_dir, unit, module.params["mode"], check=module.check_mode)
+        change = switch(
+            config_dir,
+            unit,
+            module.params["mode"],
+            state_dir=module.params["state_dir"],
+            check=module.check_mode,
+        )
     except HaError as exc:
         module.fail_json(msg=exc.message)
     link = link_path(config_dir, unit)

@@ -197,6 +197,11 @@ def raft_members(members: Sequence[Mapping[str, t.Any]], port: int) -> list[dict
     ]
 
 
+def assume_peer_ids(members: Sequence[Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return the members with a placeholder where a peer id is not known, for predictions only."""
+    return [{**member, "peer_id": member.get("peer_id") or f"<made-on-{member['name']}>"} for member in members]
+
+
 def _host_port(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
@@ -290,7 +295,7 @@ def migration_plan(
     ``options``: ``state``, ``seed``, ``anchor_host``, ``raft_dir``, ``raft_port``, ``config_dir``, ``timings``.
     """
     if options.get("state") == "cluster":
-        return ["Nothing: every member runs in Raft mode already."]
+        return ["Already migrated: every member runs in Raft mode. Nothing to do."]
     source = next((member["name"] for member in members if member.get("sequencer")), "the sequencer")
     joiners = [str(member["name"]) for member in members if not member.get("sequencer")]
     names = ", ".join(joiners)

@@ -101,6 +101,23 @@ def test_verify_action_judges_the_seam():
     assert run(chain_verify, {**arguments, "seam": {"n": 5, "hash": "ab"}})["passed"] is False
 
 
+def test_verify_action_without_a_seam_and_with_half_of_one():
+    status = {"height": 6, "raft": True, "leader": True, "headers": {}}
+    arguments = {"statuses": {"n1": status}, "quorum": 1}
+    assert run(chain_verify, {**arguments, "seam": {}})["passed"] is True
+    with pytest.raises(AnsibleError, match="Expected n and hash of block N"):
+        run(chain_verify, {**arguments, "seam": {"n": 5}})
+    with pytest.raises(AnsibleError, match="Expected n and hash of block N"):
+        run(chain_verify, {**arguments, "seam": {"hash": "aa", "at": "now"}})
+
+
+def test_verify_action_takes_a_seam_as_a_receipt_holds_it():
+    header = {"hash": "aa", "parent": "99", "time_ns": 1, "header_digest": "x"}
+    status = {"height": 5, "raft": True, "leader": True, "headers": {"5": header}}
+    seam = {"n": "5", "hash": "ab", "at": "2026-01-01T00:00:00Z"}
+    assert run(chain_verify, {"statuses": {"n1": status}, "seam": seam, "quorum": 1})["passed"] is False
+
+
 def test_preflight_action():
     arguments = {
         "hosts": {"n1": {"unreachable": True, "msg": "gone"}},

@@ -67,3 +67,15 @@ def test_a_link_to_a_place_that_is_no_mode_is_named(config: str) -> None:
     os.symlink("/etc", mode.link_path(config, "chain"))
     with pytest.raises(mode.ModeError, match="points at /etc"):
         mode.current(config, "chain")
+
+
+def test_nothing_runs_on_half_a_copy(config: str, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "chain").mkdir(parents=True)
+    (state / "chain" / ".copying").write_text('{"/srv/chain/data": {"phase": "warm", "from": "10.0.0.1"}}')
+    with pytest.raises(mode.ModeError, match=r"/srv/chain/data.*never proven"):
+        mode.switch(config, "chain", "raft", state_dir=str(state))
+    assert mode.current(config, "chain") == "absent"
+    assert mode.switch(config, "chain", "single", state_dir=str(state)).changed is True
+    (state / "chain" / ".copying").unlink()
+    assert mode.switch(config, "chain", "raft", state_dir=str(state)).changed is True

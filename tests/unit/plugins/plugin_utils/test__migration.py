@@ -179,4 +179,4 @@ def test_the_plan_marks_the_point_of_no_return_once_and_names_no_secret():
     members = [{"name": "node-1", "sequencer": True}, {"name": "node-2", "sequencer": False}]
     steps = decide.migration_plan(profile, members, {"seed": "follow", "state": "single"})
     assert sum("POINT OF NO RETURN" in step for step in steps) == 1
-    assert decide.migration_plan(profile, members, {"state": "cluster"})[0].startswith("Nothing")
+    assert decide.migration_plan(profile, members, {"state": "cluster"})[0].startswith("Already migrated")
