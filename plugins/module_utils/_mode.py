@@ -60,15 +60,16 @@ def missing_files(config_dir: str, unit: str, mode: str) -> list[str]:
 def switch(config_dir: str, unit: str, mode: str, *, state_dir: str | None = None, check: bool = False) -> Change:
     """Set the switch by one rename, or remove it; with ``check`` only tell. ModeError where files are missing.
 
-    With ``state_dir`` a copy that was begun and never proven equal stands in the way of every mode that would run on it.
+    With ``state_dir`` a copy that was begun and never proven equal stands in the way of modes that would run on it.
     """
     before = current(config_dir, unit)
     if state_dir is not None and mode not in (ABSENT, "single"):
-        half = unfinished(os.path.join(state_dir, unit))
+        own = os.path.join(state_dir, unit)
+        half = unfinished(own)
         if half:
             raise ModeError(
                 f"mode {mode} of {unit} would run on {', '.join(sorted(half))}, whose copy was begun and never proven "
-                f"equal; finish the copy, or empty that directory and remove {marker_path(os.path.join(state_dir, unit))}"
+                f"equal; finish the copy, or empty that directory and remove {marker_path(own)}"
             )
     if mode != ABSENT:
         missing = missing_files(config_dir, unit, mode)

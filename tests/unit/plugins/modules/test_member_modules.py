@@ -146,7 +146,3 @@ def test_sequencer_info_answers_for_a_unit_that_does_not_exist(tmp_path: Path, t
     answer = run("sequencer_info", {"unit": "chain", "config_dir": str(tmp_path)}, tools)
     assert answer["changed"] is False
     assert answer["raw"]["mode"] == "absent"
-
-
-def test_member_config_says_where_it_works(tools: Path) -> None:
-    assert "on the controller" in run("member_config", {}, tools)["msg"]
