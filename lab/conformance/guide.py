@@ -17,9 +17,10 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     __package__ = "conformance"
 
-from .cluster import grow, offline_chain
-from .node import Bench, ConformanceError, Node, Settings, World
+from .cluster import Head, grow, offline_chain, offline_head
+from .node import Bench, ConformanceError, Json, Node, Settings, World
 
 GUIDE_RAFT: dict[str, Any] = {
     "heartbeat_timeout": "92ms",
@@ -55,7 +56,10 @@ class Outcome:
     healthy: int
     """Members at the end that run, answer, and agree with the most advanced chain, which continues the original one."""
     fork: bool
-    """Two stores, or a store and the chain as it was before the cutover, hold different blocks at one height."""
+    """Blocks were signed twice: two stores, or a store and the chain as it was before the cutover, differ at a height.
+
+    Also where a store holds the old blocks and goes on with one whose parent is another.
+    """
     stalled: bool
     """No block was made any more at the end."""
     head: int
@@ -81,6 +85,7 @@ def follow_the_guide(bench: Bench, chance: random.Random, block_time: str = "1s"
     first.wait_height(copied.height + 3)
     if first.stop() != 0:
         raise ConformanceError(f"expected node-1 to stop with 0\n{first.describe()}")
+    head = offline_head(first)
     original = offline_chain(first)
     for member in members:
         member.as_member(members, GUIDE_RAFT)
@@ -91,7 +96,7 @@ def follow_the_guide(bench: Bench, chance: random.Random, block_time: str = "1s"
         time.sleep(max(0.0, begin + offsets[member.name] - time.monotonic()))
         member.start()
     stalled = _watch(members)
-    return _judge(members, original, copied.height, stalled)
+    return _judge(members, original, head, copied.height, stalled)
 
 
 def _produced(members: Sequence[Node]) -> int:
@@ -99,18 +104,24 @@ def _produced(members: Sequence[Node]) -> int:
 
 
 def _watch(members: Sequence[Node]) -> bool:
-    """Waits until the outcome is clear; whether the chain has stalled."""
+    return watch(lambda: _produced(members), lambda: sum(member.alive for member in members))
+
+
+def watch(blocks: Callable[[], int], living: Callable[[], int]) -> bool:
+    """Waits until the outcome is clear; whether the chain has stalled.
+
+    ``blocks`` counts the blocks that all members together have produced, ``living`` the members that run.
+    """
     started = time.monotonic()
     produced, changed_at = 0, started
     first_block_at: float | None = None
     while True:
         now = time.monotonic()
-        count = _produced(members)
+        count = blocks()
         if count > produced:
             produced, changed_at = count, now
             first_block_at = first_block_at or now
-        alive = sum(member.alive for member in members)
-        if alive < QUORUM and now - changed_at > 3.0:
+        if living() < QUORUM and now - changed_at > 3.0:
             return True
         if first_block_at is not None and now - first_block_at > SETTLE and now - changed_at < 3.0:
             return False
@@ -119,7 +130,7 @@ def _watch(members: Sequence[Node]) -> bool:
         time.sleep(0.1)
 
 
-def _judge(members: Sequence[Node], original: list[dict[str, object]], copied_at: int, stalled: bool) -> Outcome:
+def _judge(members: Sequence[Node], original: list[Json], head: Head, copied_at: int, stalled: bool) -> Outcome:
     answering: dict[str, int] = {}
     for member in members:
         if member.alive and (height := member.height_or_none()):
@@ -127,27 +138,51 @@ def _judge(members: Sequence[Node], original: list[dict[str, object]], copied_at
     ended = {member.name: member.exit_code for member in members if not member.alive and member.exit_code is not None}
     reasons = {member.name: _reason(member) for member in members if member.name in ended}
     for member in members:
-        member.signal(15)
+        member.signal(signal.SIGTERM)
     for member in members:
         try:
             member.wait_exit(20.0)
         except ConformanceError:
             member.kill()
     chains = {member.name: offline_chain(member) for member in members}
+    return judge(chains, original, head, answering, copied_at, stalled, ended, reasons)
+
+
+def judge(
+    chains: Mapping[str, Sequence[Json]],
+    original: Sequence[Json],
+    head: Head,
+    answering: Mapping[str, int],
+    copied_at: int,
+    stalled: bool,
+    ended: dict[str, int],
+    reasons: dict[str, str],
+) -> Outcome:
+    """The outcome of a run, out of the chains from height 1 in all members' stores and in node-1 at its final stop.
+
+    ``original`` ends at ``head``, whose hash is the parent that the next block has to have. ``answering`` is the height
+    of each member that still answered at the end.
+    """
     longest = max(chains.values(), key=len)
-    fork = any(_differ(chain, other) for chain in chains.values() for other in [original, *chains.values()])
-    seams = {
-        name: min((height for other in (original, longest) if (height := _differ(chain, other))), default=0)
-        for name, chain in chains.items()
-    }
+    seams = {name: _departs(chain, original, head) or _differ(chain, longest) for name, chain in chains.items()}
+    fork = any(seams.values())
     tip = len(longest)
-    continues = tip > len(original) and not _differ(longest, original)
+    continues = tip > head.height and not _departs(longest, original, head)
     healthy = 0
     for name, height in answering.items():
         agrees = height > len(original) and len(chains[name]) >= tip - 2 and not _differ(chains[name], longest)
         healthy += continues and not stalled and agrees
     forked = {name: height for name, height in seams.items() if height}
     return Outcome(healthy, fork, stalled, len(original), copied_at, tip, forked, ended, reasons)
+
+
+def _departs(chain: Sequence[Json], original: Sequence[Json], head: Head) -> int:
+    """The lowest height at which a chain leaves the original, by another block or another parent; 0 if it does not."""
+    if found := _differ(chain, original):
+        return found
+    if len(chain) > head.height and chain[head.height]["header"]["lastHeaderHash"] != head.hash:
+        return head.height + 1
+    return 0
 
 
 def _differ(one: Sequence[Mapping[str, object]], other: Sequence[Mapping[str, object]]) -> int:

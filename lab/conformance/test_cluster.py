@@ -139,7 +139,9 @@ def test_equal_timings_let_any_member_lead(bench: Bench) -> None:
     head = grow(first, 3)
     members = members_of(bench, first, 3)
     for member in members:
-        member.as_member(members, {**EAGER, "heartbeat_timeout": "1s", "election_timeout": "2s"})
+        member.as_member(
+            members, {**EAGER, "heartbeat_timeout": "1s", "election_timeout": "2s", "leader_lease_timeout": "1s"}
+        )
         seal(member)
     for member in members:
         member.start()

@@ -5,8 +5,9 @@
 # Private to this collection: no stability promise, do not import from outside.
 """Give a joiner's Raft directory its membership before the window, so that nobody can ask it for a vote too early.
 
-The node runs alone in Raft mode until it has written its configuration. One of five is no quorum, so it never leads,
-and nothing but the Raft directory changes. The switch is not touched: whatever happens here, a reboot brings the
+The node runs alone in Raft mode until it has written its configuration. One of five is no quorum, so it never leads.
+It runs on an empty store in a home of its own, which is removed afterwards: the member's store may be half a copy, and
+nothing but the Raft directory is to change. The switch is not touched: whatever happens here, a reboot brings the
 follower back.
 """
 
@@ -223,7 +224,52 @@ def _make_raft_dir(wanted: Seal) -> None:
         os.chown(wanted.raft_dir, uid, gid)
 
 
+def _home_of(arguments: Sequence[str]) -> str:
+    """Return the node's home from its command line."""
+    for index, word in enumerate(arguments):
+        if word.startswith("--home="):
+            return word.partition("=")[2]
+        if word == "--home" and index + 1 < len(arguments):
+            return arguments[index + 1]
+    raise SealError("the arguments of the sealing have no --home; take them from member_config")
+
+
+def _empty_home(wanted: Seal) -> str:
+    """Make a home with the member's configuration, genesis and node key, and with no store; return its path."""
+    home = _home_of(wanted.arguments)
+    place = f"{home.rstrip('/')}-seal"
+    shutil.rmtree(place, ignore_errors=True)
+    uid, gid = pwd.getpwnam(wanted.user).pw_uid, grp.getgrnam(wanted.group).gr_gid
+    config = os.path.join(place, "config")
+    for folder in (place, config):
+        _files.make_dirs(folder, mode=0o700, uid=uid, gid=gid)
+    os.symlink(
+        os.path.join(wanted.config_dir, wanted.unit, "follower", "evnode.yaml"), os.path.join(config, "evnode.yaml")
+    )
+    for name in ("genesis.json", "node_key.json"):
+        content = _files.read_bytes(os.path.join(home, "config", name))
+        if content is None:
+            raise SealError(f"{home}/config/{name} is missing; run the stages provision and secrets first")
+        _files.write_atomic(os.path.join(config, name), content, mode=0o600, uid=uid, gid=gid)
+    return place
+
+
+def _in_home(arguments: Sequence[str], home: str, place: str) -> list[str]:
+    """Return the command line with another home, and with its store there whatever the file says."""
+    moved = [place if word == home else f"--home={place}" if word == f"--home={home}" else word for word in arguments]
+    return [*moved, f"--evnode.db_path={place}/data"]
+
+
 def _run_alone(wanted: Seal, run: Runner, clock: Clock) -> None:
+    place = _empty_home(wanted)
+    try:
+        moved = wanted._replace(arguments=_in_home(wanted.arguments, _home_of(wanted.arguments), place))
+        _run_until_bootstrapped(moved, run, clock)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _run_until_bootstrapped(wanted: Seal, run: Runner, clock: Clock) -> None:
     _systemd.reset_failed(wanted.transient, run=run)
     since = time.time()
     started = run(_command(wanted))
@@ -259,7 +305,9 @@ def _run_alone(wanted: Seal, run: Runner, clock: Clock) -> None:
                 f"{result.elapsed:.1f} s); its log says: {told}"
             )
     finally:
-        _systemd.stop(wanted.transient, run=run)
+        # One that ended by itself is collected already, and cannot be stopped.
+        if _systemd.active_state(wanted.transient, run=run) not in ("inactive", "failed"):
+            _systemd.stop(wanted.transient, run=run)
         _systemd.reset_failed(wanted.transient, run=run)
     left = _systemd.active_state(wanted.transient, run=run)
     if left not in ("inactive", "failed"):

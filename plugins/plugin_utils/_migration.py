@@ -116,7 +116,10 @@ def window_outcome(receipts: Mapping[str, Registered | None], sequencer: str, qu
     if not own:
         return Outcome("unknown", None, None, [], {}, reason_of(receipts.get(sequencer)) or "left no receipt")
     if own.get("outcome") != "committed":
-        return Outcome("aborted", height, digest, [], {}, str(own.get("reason") or "no reason was recorded"))
+        reason = str(own.get("reason") or "no reason was recorded")
+        troubles = {name: _own_trouble(result) for name, result in receipts.items() if name != sequencer}
+        said = "; ".join(f"{name} says: {trouble}" for name, trouble in troubles.items() if trouble)
+        return Outcome("aborted", height, digest, [], {}, f"{reason} ({said})" if said else reason)
     healthy, stragglers = [], {}
     for name, receipt in answered.items():
         if receipt.get("outcome") == "committed" and _past(receipt.get("height"), height):
@@ -129,6 +132,14 @@ def window_outcome(receipts: Mapping[str, Registered | None], sequencer: str, qu
         return Outcome("healthy", height, digest, healthy, stragglers, "")
     named = "; ".join(f"{name}: {why}" for name, why in stragglers.items())
     return Outcome("unhealthy", height, digest, healthy, stragglers, f"no quorum made block {_next(height)}: {named}")
+
+
+def _own_trouble(result: Registered | None) -> str | None:
+    """What a participant that took no part says of itself; the coordinator knows only that it never came."""
+    receipt = (result or {}).get("receipt") or {}
+    if receipt.get("outcome") in ("failed", "running"):
+        return str(receipt.get("reason") or "its window ended without a word; see its journal")
+    return reason_of(result) if not receipt else None
 
 
 def _past(height: t.Any, freeze: t.Any) -> bool:

@@ -105,8 +105,7 @@ class Window:
                 driver, self.machine, run=self.settings.run, key=key, address=address, journal=self.journal
             )
         else:
-            if self.machine.follows:
-                driver = Driver(participant.step, plan, participant.initial(plan))
+            driver = Driver(participant.step, plan, participant.initial(plan))
             address = _address(self.settings.raft_address)
             runtime = ParticipantRuntime(
                 driver, self.machine, run=self.settings.run, key=key, address=address, journal=self.journal

@@ -66,6 +66,17 @@ def test_aborted_is_what_the_sequencers_host_says_whatever_the_others_say():
     assert (outcome.verdict, outcome.reason) == ("aborted", "node-3 did not agree")
 
 
+def test_an_aborted_window_tells_what_the_joiners_say_of_themselves():
+    receipts = {name: {"receipt": {"outcome": "aborted"}} for name in MEMBERS}
+    receipts["node-1"] = {"receipt": {"outcome": "aborted", "reason": "node-3: never connected"}}
+    receipts["node-3"] = {"receipt": {"outcome": "failed", "reason": "the Raft directory is not sealed"}}
+    receipts["node-4"] = {"unreachable": True, "msg": "no route"}
+    reason = decide.window_outcome(receipts, "node-1", 3).reason
+    assert "node-3 says: the Raft directory is not sealed" in reason
+    assert "node-4 says: was unreachable: no route" in reason
+    assert "node-2" not in reason
+
+
 def test_no_receipt_of_the_sequencers_host_is_unknown_not_aborted():
     receipts = {name: committed(10, 11) for name in MEMBERS}
     receipts["node-1"] = {"unreachable": True, "msg": "timed out"}

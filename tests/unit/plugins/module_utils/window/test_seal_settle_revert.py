@@ -58,6 +58,7 @@ class Host:
             return Result(0, "\n".join(self.log), "")
         if verb == "systemd-run":
             self.order.append("seal")
+            self.sealed_with = list(argv)
             assert NODE not in self.active, "the store is locked by one process at a time"
             self.active.add(SEAL)
             self.on_seal()
@@ -105,10 +106,13 @@ def mode_of(place):
 @pytest.fixture
 def sealing(place):
     host = Host(place)
+    (place / "home" / "config").mkdir(parents=True)
+    for name in ("genesis.json", "node_key.json"):
+        (place / "home" / "config" / name).write_text("{}")
     wanted = _seal.Seal(
         unit="ev-node",
         binary="/usr/local/bin/node",
-        arguments=["start", "--evnode.raft.enable=true"],
+        arguments=["start", "--home", str(place / "home"), "--evnode.raft.enable=true"],
         user=pwd.getpwuid(os.geteuid()).pw_name,
         group=grp.getgrgid(os.getegid()).gr_name,
         working_directory=None,
@@ -132,6 +136,42 @@ def sealing(place):
 def seal(sealing, **options):
     wanted, host = sealing
     return _seal.seal(wanted, run=host, clock=Clock(), **options)
+
+
+def test_sealing_runs_on_an_empty_store_in_a_home_of_its_own(sealing, place):
+    wanted, host = sealing
+    bootstrap, seen = host.on_seal, []
+
+    def look():
+        seen.extend(sorted(os.listdir(f"{place}/home-seal/config")))
+        bootstrap()
+
+    host.on_seal = look
+    seal(sealing)
+    words = host.sealed_with[host.sealed_with.index(wanted.binary) :]
+    assert words[1:4] == ["start", "--home", f"{place}/home-seal"]
+    assert words[-1] == f"--evnode.db_path={place}/home-seal/data"
+    assert seen == ["evnode.yaml", "genesis.json", "node_key.json"]
+    assert not os.path.exists(f"{place}/home-seal")
+
+
+def test_sealing_without_the_keys_names_the_stages(sealing, place):
+    os.unlink(place / "home" / "config" / "genesis.json")
+    with pytest.raises(SealError, match=r"genesis\.json is missing; run the stages"):
+        seal(sealing)
+
+
+def test_a_node_that_ended_and_was_collected_is_reported_by_its_log(sealing):
+    _wanted, host = sealing
+
+    def fail():
+        host.active.discard(SEAL)
+        host.log.append("Error: DA address is required")
+
+    host.on_seal = fail
+    with pytest.raises(SealError, match="DA address is required"):
+        seal(sealing)
+    assert f"stop {SEAL}" not in host.order
 
 
 def test_sealing_runs_between_two_lives_of_the_follower(sealing):

@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The chain as the members hold it, and who made which block."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from lab import chain, machine
+from lab.rpc import Block, RpcError
+from lab.settings import Host, Settings
+from lab.shell import wait_for
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def height(lab: Settings, host: Host) -> int | None:
+    """Height of a host's store; None when its node does not answer."""
+    rpc = chain.node(lab, host)
+    try:
+        return rpc.height()
+    except RpcError:
+        return None
+    finally:
+        rpc.close()
+
+
+def wait_for_height(lab: Settings, wanted: int, hosts: Iterable[Host] | None = None, *, timeout: float = 60.0) -> None:
+    """Wait until all these hosts (default: all) hold a block; LabError tells where each one is."""
+
+    def missing() -> str | None:
+        heights = {host.name: height(lab, host) for host in (lab.hosts if hosts is None else hosts)}
+        low = {name: found for name, found in heights.items() if found is None or found < wanted}
+        return f"heights {heights}" if low else None
+
+    wait_for(f"block {wanted}", missing, timeout=timeout, interval=0.2)
+
+
+def blocks(lab: Settings, host: Host, first: int, last: int) -> list[Block]:
+    """Blocks first to last out of a host's own store; RpcError when one is missing."""
+    rpc = chain.node(lab, host)
+    try:
+        return [rpc.block(number) for number in range(first, last + 1)]
+    finally:
+        rpc.close()
+
+
+def parent_hash(block: Block) -> str:
+    """Hash of the block before, as the journals write it: hex."""
+    return base64.b64decode(block.last_header_hash).hex()
+
+
+def disagreements(lab: Settings, first: int, last: int, hosts: Sequence[Host] | None = None) -> list[str]:
+    """Blocks in which the stores of these hosts (default: all) differ, or which do not stand on the one before.
+
+    The parent's hash is part of the header, so one differing block shows in every later one.
+    """
+    words = []
+    chosen = list(lab.hosts if hosts is None else hosts)
+    chains = {host.name: blocks(lab, host, first, last) for host in chosen}
+    reference = chains[chosen[0].name]
+    for earlier, later in pairwise(reference):
+        if later.height != earlier.height + 1:
+            words.append(f"block {later.height} follows {earlier.height}")
+        if later.time_ns <= earlier.time_ns:
+            words.append(f"block {later.height} is not younger than {earlier.height}")
+    for name, found in chains.items():
+        for ours, theirs in zip(reference, found, strict=True):
+            if ours.header != theirs.header or ours.transactions != theirs.transactions:
+                words.append(f"{name} has another block {theirs.height} than {chosen[0].name}")
+    return words
+
+
+def gaps_s(found: Sequence[Block]) -> list[float]:
+    """Seconds between neighbouring blocks, by the times in their headers."""
+    return [(later.time_ns - earlier.time_ns) / 1e9 for earlier, later in pairwise(found)]
+
+
+def journal(lab: Settings, host: Host, *, run: str | None = None) -> list[dict[str, Any]]:
+    """The collection's journal on a host, in order; `run` leaves out all other runs."""
+    path = machine.root(host) / f"var/lib/evnode-ha/{lab.layout.unit}/journal.jsonl"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    entries = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [entry for entry in entries if run is None or entry["run"] == run]
+
+
+def events(lab: Settings, host: Host, *, run: str | None = None) -> list[str]:
+    """The names of what happened on a host, in order."""
+    return [str(entry["event"]) for entry in journal(lab, host, run=run)]
+
+
+def receipt(lab: Settings, host: Host) -> dict[str, Any]:
+    """What the last window left on a host; empty when there was none."""
+    path = machine.root(host) / f"var/lib/evnode-ha/{lab.layout.unit}/window-receipt.json"
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return data
+
+
+def produced(lab: Settings, host: Host) -> set[int]:
+    """Heights of all blocks that the host's node says it made itself, by its log."""
+    unit = f"{lab.layout.unit}.service"
+    done = machine.execute(
+        host,
+        ["journalctl", "--no-pager", "--quiet", "--all", "--output=cat", f"--unit={unit}", "--grep=produced block"],
+        check=False,
+    )
+    found = set()
+    for line in _COLOUR.sub("", done.stdout).splitlines():
+        match = re.search(r'"?height"?[=:]"?(\d+)', line)
+        if match:
+            found.add(int(match[1]))
+    return found
+
+
+def second_writers(lab: Settings) -> list[str]:
+    """Heights at which more than one host made a block, in words; empty when there are none."""
+    made = {host.name: produced(lab, host) for host in lab.hosts}
+    names = list(made)
+    return [
+        f"{one} and {other} both made {sorted(made[one] & made[other])[:5]}"
+        for position, one in enumerate(names)
+        for other in names[position + 1 :]
+        if made[one] & made[other]
+    ]

@@ -1,0 +1,293 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole migration, with transactions coming in all the time: what it changes, what it does not, what it tells."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import chain, machine, traffic
+from lab.rpc import Node
+from lab.settings import Settings
+from lab.shell import wait_for
+from lab.trial import history, leaks
+from lab.trial.disk import Untouched
+from lab.trial.play import Controller, Outcome
+
+RATE = 20.0
+# What the operator of this chain has set, beside what its node needs.
+OPERATORS_OWN: dict[str, dict[str, Any]] = {"instrumentation": {"max_open_connections": 7}, "log": {"level": "debug"}}
+COORDINATORS_STORY = ["secrets", "seeded", "configured", "window_open", "armed", "frozen", "committed", "window_closed"]
+JOINERS_STORY = [
+    "provisioned",
+    "secrets",
+    "seeded",
+    "configured",
+    "sealed",
+    "window_open",
+    "holding",
+    "committed",
+    "window_closed",
+    "settled",
+]
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The run that this scenario is about, and what was watched meanwhile."""
+
+    outcome: Outcome
+    first: int
+    """Height when the sender of transactions had started."""
+    needles: leaks.Needles
+    sampler: leaks.Sampler
+    frozen_at: float
+    n: int
+    hash: str
+
+
+@pytest.fixture(scope="module")
+def sending(lab: Settings) -> Iterator[int]:
+    """Transactions to node-1 from now on; the height at which that began."""
+    host = lab.hosts[0]
+    config = machine.root(host) / lab.layout.home.lstrip("/") / "config" / "evnode.yaml"
+    settings = {f"{section}.{key}": value for section, own in OPERATORS_OWN.items() for key, value in own.items()}
+    config.write_text(chain.edit_yaml(config.read_text(encoding="utf-8"), settings), encoding="utf-8")
+    before = history.height(lab, host) or 0
+    machine.execute(host, ["systemctl", "restart", f"{lab.layout.unit}.service"])
+    height = chain.wait_for_blocks(lab, host, above=before + 1)
+    traffic.start(lab, host.name, RATE)
+    yield height
+    traffic.stop(lab)
+
+
+@pytest.fixture(scope="module")
+def rehearsed(lab: Settings, controller: Controller, sending: int) -> tuple[Outcome, list[str]]:
+    """`--check --diff`, and what it changed."""
+    before = Untouched(lab)
+    outcome = controller.run("check", "--check", "--diff")
+    return outcome, before.changes()
+
+
+@pytest.fixture(scope="module")
+def migration(lab: Settings, controller: Controller, sending: int, rehearsed: tuple[Outcome, list[str]]) -> Migration:
+    """The migration, at the wordiest, with every process watched."""
+    needles = leaks.Needles(leaks.secrets_of(lab))
+    with leaks.Sampler(needles, [controller.home, controller.tmp]) as sampler:
+        outcome = controller.run("migrate", "-vvv", "--diff", "-e", f"evnode_report_dir={controller.reports}")
+    assert outcome.code == 0, outcome.errors()
+    host = lab.hosts[0]
+    receipt = history.receipt(lab, host)
+    (frozen,) = [entry for entry in history.journal(lab, host, run=receipt["run"]) if entry["event"] == "frozen"]
+    at = datetime.fromisoformat(frozen["at"]).timestamp()
+    history.wait_for_height(lab, receipt["n"] + 3)
+    return Migration(outcome, sending, needles, sampler, at, receipt["n"], receipt["hash"])
+
+
+def leaders(lab: Settings) -> list[str]:
+    """Names of the hosts whose node says that it leads."""
+    found = []
+    for host in lab.hosts:
+        rpc = chain.node(lab, host)
+        if rpc.is_leader():
+            found.append(host.name)
+        rpc.close()
+    return found
+
+
+def test_a_rehearsal_changes_nothing_and_foretells(rehearsed: tuple[Outcome, list[str]]) -> None:
+    outcome, changes = rehearsed
+    assert outcome.code == 0, outcome.errors()
+    assert changes == []
+    assert "POINT OF NO RETURN" in outcome.text
+    assert outcome.count("changed") > 0
+    for foretold in ("raft_addr:", "AssertPathExists", "put a drop-in beside"):
+        assert foretold in outcome.text
+
+
+def test_five_members_go_on_at_the_next_block(lab: Settings, migration: Migration) -> None:
+    tip = min(height for host in lab.hosts if (height := history.height(lab, host)) is not None)
+    assert tip > migration.n
+    assert history.disagreements(lab, 1, tip) == []
+    for host in lab.hosts:
+        frozen, first = history.blocks(lab, host, migration.n, migration.n + 1)
+        assert (frozen.height, first.height) == (migration.n, migration.n + 1)
+        assert history.parent_hash(first) == migration.hash, host.name
+    assert len(leaders(lab)) == 1
+    assert history.second_writers(lab) == []
+
+
+def test_the_chain_did_not_pause_before_the_cutover(
+    lab: Settings, migration: Migration, note: Callable[[str], None]
+) -> None:
+    block_time = 1.0
+    blocks = history.blocks(lab, lab.hosts[0], migration.first, migration.n + 1)
+    *before, pause = history.gaps_s(blocks)
+    assert len(before) > 10
+    # A slot that was missed would show as two block times.
+    assert max(before) < 2 * block_time, f"{max(before):.2f} s between two blocks before the freeze"
+    assert f"paused for {pause:.3f} s" in migration.outcome.text
+    note(f"block {migration.n} to {migration.n + 1}: {pause:.3f} s; longest before: {max(before):.3f} s")
+    note(f"whole run at -vvv: {migration.outcome.seconds:.0f} s")
+
+
+def test_nothing_was_copied_in_the_window(lab: Settings, migration: Migration) -> None:
+    run = history.receipt(lab, lab.hosts[0])["run"]
+    for host in lab.hosts[1:]:
+        (holding,) = [entry for entry in history.journal(lab, host, run=run) if entry["event"] == "holding"]
+        assert holding["manifest"] == "", host.name
+    opened = next(e for e in history.journal(lab, lab.hosts[0], run=run) if e["event"] == "window_open")
+    unit = f"evnode-share-{lab.layout.unit}.service"
+    argv = ["journalctl", "--no-pager", "--output=short-unix", f"--unit={unit}"]
+    said = machine.execute(lab.hosts[0], argv).stdout.splitlines()
+    times = [float(line.split()[0]) for line in said if line[:1].isdigit()]
+    assert times, "the share that provisioning uses has left no trace, so this test would see none of a copy either"
+    assert max(times) < datetime.fromisoformat(opened["at"]).timestamp()
+
+
+def test_the_journals_tell_the_story(lab: Settings, migration: Migration) -> None:
+    for host in lab.hosts:
+        wanted = COORDINATORS_STORY if host == lab.hosts[0] else JOINERS_STORY
+        told = iter(history.events(lab, host))
+        assert [event for event in wanted if event not in told] == [], f"{host.name}: {history.events(lab, host)}"
+        for entry in history.journal(lab, host):
+            if entry["event"] in ("frozen", "holding", "committed"):
+                assert (entry["n"], entry["hash"]) == (migration.n, migration.hash), host.name
+
+
+def test_units_start_at_boot_and_the_anchor_is_gone(lab: Settings, migration: Migration, hosts: dict[str, Any]) -> None:
+    layout = lab.layout
+    for name, host in hosts.items():
+        service = host.service(layout.unit)
+        assert service.is_enabled and service.is_running, name
+        assert host.file(f"/etc/evnode-ha/{layout.unit}/current").linked_to.endswith("/raft"), name
+        for path, mode in (("passphrase", 0o600), ("config/signer.json", 0o600), ("config/node_key.json", 0o600)):
+            file = host.file(f"{layout.home}/{path}")
+            assert (file.mode, file.user, file.group) == (mode, layout.user, layout.group), f"{name}: {path}"
+        assert not host.file(f"/run/evnode-ha/{layout.unit}/frozen").exists, name
+        assert not host.file(f"/etc/systemd/system/{layout.unit}-anchor.service").exists, name
+        assert not host.file(f"{layout.home}-anchor").exists, name
+        assert not host.service(f"{layout.unit}-anchor").is_running, name
+
+
+def test_the_operators_settings_stay(lab: Settings, migration: Migration) -> None:
+    state = machine.root(lab.hosts[0]) / f"var/lib/evnode-ha/{lab.layout.unit}"
+    original = yaml.safe_load((state / "original" / "evnode.yaml").read_text(encoding="utf-8"))
+    # What a cluster has to have its own way.
+    theirs = {"raft", "p2p.peers", "node.aggregator"}
+    for host in lab.hosts:
+        text = machine.execute(host, ["cat", f"{lab.layout.home}/config/evnode.yaml"]).stdout
+        merged = yaml.safe_load(text)
+        for section, values in original.items():
+            if not isinstance(values, dict):
+                assert merged[section] == values, f"{host.name}: {section}"
+                continue
+            for key, value in values.items():
+                if not {section, f"{section}.{key}"} & theirs:
+                    assert merged[section][key] == value, f"{host.name}: {section}.{key}"
+        assert merged["instrumentation"]["max_open_connections"] == 7
+        number = lab.hosts.index(host) + 1
+        assert merged["raft"]["raft_addr"] == f"{host.address}:{lab.layout.ports['raft']}"
+        assert merged["raft"]["node_id"] == f"node-{number}"
+        assert len(merged["p2p"]["peers"].split(",")) == 4
+
+
+def test_every_transaction_is_there_once(lab: Settings, migration: Migration, note: Callable[[str], None]) -> None:
+    traffic.stop(lab)
+    verdict = traffic.check(lab, "node-1")
+    first_block = history.blocks(lab, lab.hosts[0], migration.n + 1, migration.n + 1)[0].time_ns / 1e9
+    assert verdict.accepted > 100
+    assert verdict.duplicate == []
+    # What a node has accepted and not yet asked its application for is lost when it stops: ev-node's own limit.
+    scrape_interval, block_time = 1.0, 1.0
+    earliest = migration.frozen_at - scrape_interval - 2 * block_time
+    stray = [attempt for attempt in verdict.missing if not earliest <= attempt.at <= first_block]
+    assert stray == []
+    note(
+        f"transactions: {verdict.accepted} accepted, {verdict.once} in the chain once, {len(verdict.missing)} accepted "
+        f"in the last moments before the stop and lost, {verdict.refused} refused, {verdict.unknown} without an answer"
+    )
+
+
+def test_the_old_start_gives_a_member(lab: Settings, migration: Migration) -> None:
+    """By hand, as before the migration: the unit cannot come up as the single sequencer any more."""
+    host = lab.hosts[0]
+    unit = f"{lab.layout.unit}.service"
+    machine.execute(host, ["systemctl", "stop", unit])
+    machine.execute(host, ["systemctl", "start", unit])
+
+    def missing() -> str | None:
+        rpc: Node = chain.node(lab, host)
+        leads = rpc.is_leader()
+        rpc.close()
+        return "node-1 does not answer as a Raft member" if leads is None else None
+
+    wait_for("node-1 as a member", missing, timeout=30)
+    tip = max(height for peer in lab.hosts[1:] if (height := history.height(lab, peer)) is not None)
+    history.wait_for_height(lab, tip + 3, timeout=60)
+    assert history.disagreements(lab, migration.n, tip + 3) == []
+    assert history.second_writers(lab) == []
+
+
+def test_a_second_run_changes_nothing(lab: Settings, controller: Controller, migration: Migration) -> None:
+    before = Untouched(lab, stores=[host.name for host in lab.hosts], ignore=[f"{lab.layout.home.lstrip('/')}/raft/*"])
+    outcome = controller.run("again")
+    assert outcome.code == 0, outcome.errors()
+    assert outcome.count("changed") == 0
+    assert "Already migrated" in outcome.text
+    assert before.changes() == []
+
+
+@pytest.mark.parametrize("tag", ["verify", "status", "preflight"])
+def test_what_only_reads_runs_alone(lab: Settings, controller: Controller, migration: Migration, tag: str) -> None:
+    outcome = controller.run(tag, "--tags", tag)
+    assert outcome.code == 0, outcome.errors()
+    assert outcome.count("changed") == 0
+    if tag == "status":
+        for host in lab.hosts:
+            assert f"{host.name}: mode raft" in outcome.text
+
+
+def test_there_is_no_way_back_over_blocks(lab: Settings, controller: Controller, migration: Migration) -> None:
+    before = Untouched(lab, stores=[host.name for host in lab.hosts], ignore=[f"{lab.layout.home.lstrip('/')}/raft/*"])
+    outcome = controller.run("rollback", "--tags", "rollback")
+    assert outcome.code != 0
+    assert f"Refused: the cluster has made blocks above {migration.n}" in outcome.text
+    assert before.changes() == []
+
+
+def test_the_search_for_secrets_finds(lab: Settings) -> None:
+    decoy = "decoy-Jg4mXw81-not-a-secret"
+    needles, host = leaks.Needles({"decoy": decoy.encode()}), lab.hosts[2]
+    encoded = base64.b64encode(f"in a longer text: {decoy}".encode()).decode()
+    with leaks.Sampler(needles) as sampler:
+        machine.execute(host, ["env", f"DECOY={encoded}", "sleep", "1"])
+    assert {where for where, _name in sampler.found} == {"command line", "environment"}
+    machine.execute(host, ["logger", "--journald"], stdin=f"MESSAGE={'x' * 4096}{decoy}\n")
+    wait_for("the journal", lambda: None if needles.within(leaks.journal(host)) else "no entry", timeout=10)
+
+
+def test_secrets_are_nowhere_else(
+    lab: Settings, controller: Controller, migration: Migration, note: Callable[[str], None]
+) -> None:
+    """Last, so that all runs of this scenario are covered. What is allowed has to be found: the search itself works."""
+    needles, sampler = migration.needles, migration.sampler
+    home = lab.layout.home.lstrip("/")
+    own = {lab.layout.passphrase_file.lstrip("/"), f"{home}/config/signer.json"}
+    for host in lab.hosts:
+        assert set(needles.below(host.upper)) == own, host.name
+        assert needles.below(machine.root(host) / "run") == {}, host.name
+        assert needles.below(machine.root(host) / "tmp") == {}, host.name
+        assert needles.within(leaks.journal(host)) == set(), host.name
+    assert needles.below(controller.folder) == {}
+    assert dict(sampler.found) == {}
+    assert sampler.rounds > 100 and sampler.processes > 500
+    note(f"secrets: {sampler.processes} processes looked at in {sampler.rounds} rounds, {len(needles.wanted)} forms")
