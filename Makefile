@@ -121,6 +121,11 @@ unit: $(VENV)/.ready $(NEXT)/.ready $(TARGET)/.ready ## unit tests under every P
 	    echo "--- $$($(TARGET)/bin/python --version), what runs on members"
 	    $(TARGET)/bin/python -m pytest -q -p no:cacheprovider tests/unit/plugins/module_utils
 	fi
+	if [ -x /usr/sbin/sshd ] && [ "$$(id -u)" = 0 ]; then
+	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/integration
+	else
+	    echo "no sshd, or not root: the one-time ssh server is tested in the lab only"
+	fi
 	cd lab/standin
 	go test ./...
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -134,3 +135,63 @@ def second_writers(lab: Settings) -> list[str]:
         for other in names[position + 1 :]
         if made[one] & made[other]
     ]
+
+
+def leaders(lab: Settings) -> list[str]:
+    """Names of the hosts whose node says that it leads a Raft cluster."""
+    found = []
+    for host in lab.hosts:
+        rpc = chain.node(lab, host)
+        if rpc.is_leader():
+            found.append(host.name)
+        rpc.close()
+    return found
+
+
+def mode(lab: Settings, host: Host) -> str | None:
+    """What the switch of a host points at; None when there is none."""
+    link = machine.root(host) / f"etc/evnode-ha/{lab.layout.unit}/current"
+    return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+
+
+def cluster_problems(lab: Settings, n: int, digest: str) -> list[str]:
+    """What keeps the five hosts from being one healthy cluster that went on from block `n`; waits for three blocks."""
+    wait_for_height(lab, n + 3)
+    tip = min(found for host in lab.hosts if (found := height(lab, host)) is not None)
+    words = disagreements(lab, 1, tip) + second_writers(lab)
+    for host in lab.hosts:
+        (first,) = blocks(lab, host, n + 1, n + 1)
+        if parent_hash(first) != digest:
+            words.append(f"{host.name}: block {n + 1} stands on {parent_hash(first)}, block {n} was {digest}")
+        if mode(lab, host) != "raft":
+            words.append(f"{host.name} is in mode {mode(lab, host)}")
+    leading = leaders(lab)
+    return words if len(leading) == 1 else [*words, f"leaders: {leading}"]
+
+
+def single_problems(lab: Settings, before: Sequence[Block]) -> list[str]:
+    """What keeps node-1 from being the single sequencer again that made the blocks `before`; waits for three more."""
+    host, *others = lab.hosts
+    wait_for_height(lab, before[-1].height + 3, [host])
+    tip = height(lab, host) or 0
+    words = disagreements(lab, before[0].height, tip, [host]) + second_writers(lab)
+    for old, new in zip(before, blocks(lab, host, before[0].height, before[-1].height), strict=True):
+        if old != new:
+            words.append(f"block {old.height} is not what it was")
+    if leading := leaders(lab):
+        words.append(f"leaders: {leading}")
+    unit = lab.layout.unit
+    shown = machine.execute(host, ["systemctl", "cat", f"{unit}.service"]).stdout
+    if "evnode-ha" in shown:
+        words.append("node-1's unit is not the operator's own")
+    if mode(lab, host) not in (None, "single"):
+        words.append(f"node-1 is in mode {mode(lab, host)}")
+    for other in others:
+        if mode(lab, other) == "raft":
+            words.append(f"{other.name} is in mode raft")
+        if produced(lab, other):
+            words.append(f"{other.name} has made blocks")
+    for every in lab.hosts:
+        if (machine.root(every) / f"run/evnode-ha/{unit}/frozen").exists():
+            words.append(f"{every.name} is frozen")
+    return words

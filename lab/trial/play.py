@@ -107,7 +107,9 @@ class Controller:
         for path in (folder, self.home, self.tmp, self.reports):
             path.mkdir(parents=True, exist_ok=True)
         # The checkout's settings hold for the installed collection too, except for where collections are.
-        self._environment = {
+        self.environment = {
+            # Molecule and pytest have set variables of their own for the process that this one comes from.
+            **{key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))},
             "ANSIBLE_CONFIG": str(lab.checkout / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(collections or lab.checkout / "collections"),
             "ANSIBLE_HOME": str(self.home),
@@ -130,15 +132,13 @@ class Controller:
         self._number += 1
         log = self.folder / f"{self._number:02d}-{name}.log"
         argv = [str(self._program), self._playbook, "-i", str(inventory or self.lab.inventory), *arguments]
-        # Molecule and pytest have set variables of their own for the process that this one comes from.
-        mine = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**mine, **self._environment},
+                env=self.environment,
                 cwd=self._cwd,
             )
         return Running(process, log, limit)

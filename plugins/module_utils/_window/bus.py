@@ -12,8 +12,10 @@ beforehand, so that a start costs one write. Whatever goes wrong here, the calle
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
+import time
 import typing as t
 
 from .._errors import HaError
@@ -22,6 +24,8 @@ SOCKET = "/run/systemd/private"
 _CALL, _RETURN, _ERROR = 1, 2, 3
 _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _SIGNATURE = 1, 2, 3, 4, 5, 8
 _MAX_MESSAGE = 1 << 20
+_NUDGE = 0.02
+"""Seconds without an answer after which systemd is written to again."""
 
 
 class BusError(HaError):
@@ -34,6 +38,7 @@ class Bus:
     def __init__(self, path: str = SOCKET, *, timeout: float = 2.0) -> None:
         """Connect; BusError where there is no such socket or it does not let this user in."""
         self._serial = 0
+        self._timeout = timeout
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.settimeout(timeout)
@@ -53,11 +58,14 @@ class Bus:
     def start(self, unit: str) -> None:
         """Ask for the start of a unit and wait until systemd has queued it; BusError where it has not."""
         self._serial += 1
+        wanted = self._serial
+        deadline = time.monotonic() + self._timeout
         try:
-            self._socket.sendall(start_message(self._serial, unit))
+            self._socket.sendall(start_message(wanted, unit))
             while True:
+                self._await_message(deadline)
                 kind, serial, name = self._message()
-                if serial != self._serial:
+                if serial != wanted:
                     continue
                 if kind == _ERROR:
                     raise BusError(f"systemd refused to start {unit}: {name}")
@@ -65,6 +73,18 @@ class Bus:
                     return
         except OSError as exc:
             raise BusError(f"systemd did not answer: {exc}") from exc
+
+    def _await_message(self, deadline: float) -> None:
+        """Wait for the first byte of a message.
+
+        A call that systemd has read together with the end of the authentication lies in its buffer, and it looks there
+        only when more arrives. So it gets more, a call that does nothing, until it answers.
+        """
+        while not select.select([self._socket], [], [], _NUDGE)[0]:
+            if time.monotonic() >= deadline:
+                raise BusError(f"systemd did not answer within {self._timeout:g} s")
+            self._serial += 1
+            self._socket.sendall(_call(self._serial, "org.freedesktop.DBus.Peer", "Ping"))
 
     def close(self) -> None:
         """Hang up."""
@@ -103,16 +123,24 @@ class Bus:
 
 def start_message(serial: int, unit: str) -> bytes:
     """Encode the call of ``StartUnit(unit, "replace")``."""
+    return _call(serial, "org.freedesktop.systemd1.Manager", "StartUnit", unit, "replace")
+
+
+def _call(serial: int, interface: str, member: str, *arguments: str) -> bytes:
     fields = b""
     for code, kind, value in (
         (_PATH, b"o", "/org/freedesktop/systemd1"),
-        (_INTERFACE, b"s", "org.freedesktop.systemd1.Manager"),
-        (_MEMBER, b"s", "StartUnit"),
+        (_INTERFACE, b"s", interface),
+        (_MEMBER, b"s", member),
     ):
         fields = _align(fields, 8) + bytes([code, 1]) + kind + b"\0"
         fields = _string(_align(fields, 4), value)
-    fields = _align(fields, 8) + bytes([_SIGNATURE, 1]) + b"g\0" + b"\x02ss\0"
-    body = _string(_align(_string(b"", unit), 4), "replace")
+    body = b""
+    if arguments:
+        signature = b"s" * len(arguments)
+        fields = _align(fields, 8) + bytes([_SIGNATURE, 1]) + b"g\0" + bytes([len(signature)]) + signature + b"\0"
+    for value in arguments:
+        body = _string(_align(body, 4), value)
     head = struct.pack("<BBBBIII", ord("l"), _CALL, 0, 1, len(body), serial, len(fields))
     return _align(head + fields, 8) + body
 

@@ -489,6 +489,7 @@ class Coordinator(Machine):
         _files.write_atomic(self.settings.frozen, f"{self.settings.run}\n".encode(), mode=0o600)
         # The joiners stop while this host proves: no commit happens before ``_stopping`` has given its proof.
         self._stopping = concurrent.futures.ThreadPoolExecutor(1, "stop").submit(self.stop_proven)
+        self.open_bus()
         while not self._stopping.done() and self._p2p_head(seen):
             time.sleep(POLL / 2)
         return self._last_block(seen)

@@ -15,7 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import basic
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 
@@ -160,6 +159,9 @@ def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     def call(
         module: t.Any, arguments: dict[str, t.Any], *, check: bool = False, no_log: bool = False
     ) -> dict[str, t.Any]:
+        # Not at the top: what runs on members is tested where there is no Ansible.
+        from ansible.module_utils import basic
+
         internal = {
             "_ansible_check_mode": check,
             "_ansible_no_log": no_log,

@@ -118,6 +118,7 @@ def test_data_that_became_a_hole_there_becomes_one_here(pair: Pair) -> None:
         (bytes(5000), b"\0" * 4999 + b"z"),
         (b"a" * 5000, b"a" * 4000 + bytes(CHUNK)),
     ],
+    ids=["grown", "shrunk", "emptied", "filled", "last-chunk", "shorter-hole", "hole-filled", "hole-made"],
 )
 def test_growth_truncation_and_rewriting(pair: Pair, before: bytes, after: bytes) -> None:
     pair.write("f", before)

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 
 import pytest
@@ -622,10 +623,13 @@ def test_produced_blocks_are_read_from_text_and_json(line, height):
 
 
 class PrivateSocket:
-    """systemd's private socket, answering as the test wants; ``asked`` is the call it got."""
+    """systemd's private socket, answering as the test wants; ``asked`` is the call it got.
 
-    def __init__(self, path, kind, reply_fields):
-        self.path, self.asked = str(path), b""
+    ``deaf`` is what systemd is to a call that it read with the end of the authentication: until more arrives.
+    """
+
+    def __init__(self, path, kind, reply_fields, *, deaf=False):
+        self.path, self.asked, self.deaf, self.more = str(path), b"", deaf, b""
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(self.path)
         self.server.listen()
@@ -639,6 +643,8 @@ class PrivateSocket:
             link.sendall(b"OK 0123456789abcdef\r\n")
             link.recv(7)
             self.asked = link.recv(4096)
+            if self.deaf:
+                self.more = link.recv(4096)
             padding = b"\0" * (-len(fields) % 8)
             link.sendall(struct.pack("<BBBBIII", ord("l"), kind, 0, 1, 0, 9, len(fields)) + fields + padding)
 
@@ -668,6 +674,38 @@ MESSAGE = (
     "0000000003017300090000005374617274556e69740000000000000008016700027373000f00000065762d6e6f64652e7365"
     "727669636500070000007265706c61636500"
 )
+
+
+def test_a_call_that_lies_unread_is_followed_by_another(tmp_path):
+    systemd = PrivateSocket(tmp_path / "private", 2, REPLY, deaf=True)
+    bus = Bus(systemd.path, timeout=5)
+    begin = time.monotonic()
+    bus.start(UNIT)
+    assert time.monotonic() - begin < 2
+    bus.close()
+    systemd.close()
+    assert b"org.freedesktop.DBus.Peer" in systemd.more and b"Ping" in systemd.more
+
+
+def test_a_systemd_that_never_answers_is_given_up(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "private"))
+        server.listen()
+
+        def mute():
+            link, _address = server.accept()
+            link.sendall(b"OK 0123456789abcdef\r\n")
+            while link.recv(4096):
+                pass
+            link.close()
+
+        thread = threading.Thread(target=mute, daemon=True)
+        thread.start()
+        bus = Bus(str(tmp_path / "private"), timeout=0.2)
+        with pytest.raises(BusError, match=r"did not answer within 0\.2 s"):
+            bus.start(UNIT)
+        bus.close()
+        thread.join(5)
 
 
 def test_a_refused_start_says_so(tmp_path):

@@ -131,7 +131,8 @@ class Fleet:
             tasks = [asyncio.create_task(self.make(name).serve()) for name in names]
             if meanwhile:
                 await meanwhile(self)
-            return dict(zip(names, await asyncio.wait_for(asyncio.gather(*tasks), 20), strict=True))
+            results = await asyncio.wait_for(asyncio.gather(*tasks), 20)
+            return {name: results[index] for index, name in enumerate(names)}
 
         return {name: result.outcome for name, result in asyncio.run(all_of_them()).items()}
 

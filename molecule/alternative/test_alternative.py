@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Another layout, another way of seeding, another ansible-core, and the collection as users install it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import traffic
+from lab.settings import CHECKOUT, Settings
+from lab.trial import history
+from lab.trial.play import Controller, Outcome
+
+LAYOUT = "alternative"
+RATE = 20.0
+
+
+def program(name: str) -> Path:
+    """Of the environment with the newer ansible-core, where this machine has a Python for it."""
+    newer = CHECKOUT / ".venv-next" / "bin" / name
+    return newer if newer.exists() else Path(sys.executable).parent / name
+
+
+@pytest.fixture(scope="module")
+def tarball(folder: Path) -> Path:
+    """The collection, built from this checkout."""
+    argv = [program("ansible-galaxy"), "collection", "build", "--output-path", folder / "built", CHECKOUT]
+    subprocess.run(argv, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    (found,) = (folder / "built").glob("*.tar.gz")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(lab: Settings, folder: Path, tarball: Path) -> Controller:
+    """A controller with an empty working directory and the collection installed beside it."""
+    collections, empty = folder / "collections", folder / "empty"
+    empty.mkdir()
+    found = Controller(
+        lab,
+        folder,
+        playbook="evnode.sequencer_ha.migrate",
+        program=program("ansible-playbook"),
+        cwd=empty,
+        collections=collections,
+    )
+    argv = [program("ansible-galaxy"), "collection", "install", "--offline", "-p", collections, tarball]
+    subprocess.run(argv, check=True, timeout=120, stdout=subprocess.DEVNULL, cwd=empty, env=found.environment)
+    return found
+
+
+@pytest.fixture(scope="module")
+def migration(lab: Settings, installed: Controller) -> tuple[int, Outcome]:
+    """The migration, and the height at which transactions began to come in."""
+    traffic.start(lab, "node-1", RATE)
+    first = history.height(lab, lab.hosts[0]) or 0
+    closed = f'{{"evnode_seed": "copy", "evnode_intake_ports": [{lab.layout.ports["app"]}]}}'
+    outcome = installed.run("migrate", "-e", closed)
+    traffic.stop(lab)
+    assert outcome.code == 0, outcome.errors()
+    return first, outcome
+
+
+def test_the_tarball_holds_the_collection_alone(tarball: Path) -> None:
+    with tarfile.open(tarball) as archive:
+        tops = {name.split("/")[0] for name in archive.getnames()}
+    assert {"MANIFEST.json", "README.md", "meta", "playbooks", "plugins", "roles"} <= tops
+    assert tops <= {
+        *("CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
+        *("changelogs", "docs", "inventory.example", "meta", "playbooks", "plugins", "roles"),
+    }
+
+
+def test_five_members_go_on_at_the_next_block(
+    lab: Settings, installed: Controller, migration: tuple[int, Outcome], note: Callable[[str], None]
+) -> None:
+    receipt = history.receipt(lab, lab.hosts[0])
+    assert history.cluster_problems(lab, receipt["n"], receipt["hash"]) == []
+    note(f"ansible-core {installed.ansible}, whole run: {migration[1].seconds:.0f} s")
+
+
+def test_the_chain_did_not_pause_before_the_cutover(
+    lab: Settings, migration: tuple[int, Outcome], note: Callable[[str], None]
+) -> None:
+    n, block_time = history.receipt(lab, lab.hosts[0])["n"], 1.0
+    *before, pause = history.gaps_s(history.blocks(lab, lab.hosts[0], migration[0], n + 1))
+    assert len(before) > 10
+    assert max(before) < 2 * block_time, f"{max(before):.2f} s between two blocks before the freeze"
+    note(f"block {n} to {n + 1}: {pause:.3f} s; longest before: {max(before):.3f} s")
+
+
+def test_the_stores_were_copied_and_proven(lab: Settings, migration: tuple[int, Outcome]) -> None:
+    holding = [entry for host in lab.hosts[1:] for entry in history.journal(lab, host) if entry["event"] == "holding"]
+    assert len(holding) == len(lab.hosts) - 1
+    assert len({entry["manifest"] for entry in holding}) == 1 and holding[0]["manifest"]
+
+
+def test_no_accepted_transaction_is_lost(
+    lab: Settings, migration: tuple[int, Outcome], note: Callable[[str], None]
+) -> None:
+    verdict = traffic.check(lab, "node-1")
+    assert verdict.accepted > 100
+    assert verdict.missing == []
+    assert verdict.duplicate == []
+    # Otherwise the intake was never closed, or never opened again.
+    assert verdict.refused > 0
+    log = traffic.read(traffic.log_path(lab))
+    assert log[-1].outcome == "accepted"
+    note(f"transactions: {verdict.accepted} accepted, all in the chain once; {verdict.refused} refused")
+
+
+def test_units_start_at_boot(lab: Settings, migration: tuple[int, Outcome], hosts: dict[str, Any]) -> None:
+    layout = lab.layout
+    for name, host in hosts.items():
+        service = host.service(layout.unit)
+        assert service.is_enabled and service.is_running, name
+        listening = f"tcp://{lab.host(name).address}:{layout.ports['raft']}"
+        assert host.socket(listening).is_listening, name
+        for path in (layout.passphrase_file, f"{layout.home}/config/signer.json"):
+            assert host.file(path).mode & 0o007 == 0, f"{name}: {path}"
+
+
+def test_a_second_run_changes_nothing(installed: Controller, migration: tuple[int, Outcome]) -> None:
+    outcome = installed.run("again", "-e", "evnode_seed=copy")
+    assert outcome.code == 0, outcome.errors()
+    assert outcome.count("changed") == 0
+    assert "Already migrated" in outcome.text

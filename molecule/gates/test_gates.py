@@ -1,0 +1,172 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gates that are forced to fail, one cutover after the other on the same five hosts, and the one that succeeds at last.
+
+All of them are seeded by copying: it is what has a last copy that can go wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from lab import fleet, machine, network
+from lab.rpc import Block
+from lab.settings import Host, Settings
+from lab.shell import wait_for
+from lab.trial import history
+from lab.trial.play import Controller, Outcome, Running
+
+COPY = ("-e", "evnode_seed=copy")
+# A cutover waits for what this scenario keeps away; the defaults suit hosts that are only slow.
+LIMITS = ("-e", '{"evnode_agree_timeout": 10, "evnode_health_timeout": 20}')
+CUTOVER = ("--tags", "cutover", *COPY, *LIMITS)
+
+# Runs inside a host: writes, again and again, one byte that is not the right one to the start of a file.
+ALTER = """
+import sys, time
+path = sys.argv[1]
+right = open(path, "rb").read(1)[0]
+turn = 0
+while True:
+    turn += 1
+    try:
+        with open(path, "r+b", buffering=0) as file:
+            file.write(bytes([right ^ (1 + turn % 2)]))
+    except FileNotFoundError:
+        pass
+    time.sleep(0.001)
+"""
+
+
+@pytest.fixture(scope="module")
+def staged(lab: Settings, controller: Controller) -> Outcome:
+    """Everything up to the cutover."""
+    outcome = controller.run("stage", *COPY, "--skip-tags", "preflight,plan,cutover,verify,finalize")
+    assert outcome.code == 0, outcome.errors()
+    return outcome
+
+
+@pytest.fixture
+def chain_so_far(lab: Settings, staged: Outcome) -> list[Block]:
+    """All blocks up to now."""
+    tip = history.height(lab, lab.hosts[0])
+    assert tip
+    return history.blocks(lab, lab.hosts[0], 1, tip)
+
+
+def when(lab: Settings, host: Host, event: str, run: Running, known: int) -> None:
+    """Wait until an event stands in a host's journal that was not among the `known` first entries."""
+
+    def missing() -> str | None:
+        told = history.events(lab, host)[known:]
+        if event in told:
+            return None
+        assert not run.ended(), f"the run ended before {event}: {run.wait().errors()}"
+        return f"{host.name}: {told}"
+
+    wait_for(f"{event} on {host.name}", missing, timeout=180, interval=0.005)
+
+
+@contextlib.contextmanager
+def altering(lab: Settings, host: Host) -> Iterator[None]:
+    """Alter one byte of a host's store all the time: of its largest file, empty space not counted."""
+    store = f"{lab.layout.home}/data"
+    listed = machine.execute(host, ["find", store, "-type", "f", "-printf", "%b %p\\n"]).stdout
+    _blocks, path = max((int(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in listed.splitlines())
+    program = ["systemd-run", "--quiet", "--collect", "--unit=alter", "python3", "-c", ALTER, path]
+    machine.execute(host, program)
+    try:
+        yield
+    finally:
+        machine.execute(host, ["systemctl", "stop", "alter.service"])
+
+
+def broken(lab: Settings, hosts: Sequence[Host], *, mend: bool = False) -> None:
+    """Keep the unit of these hosts from starting, or take that back."""
+    folder = f"/run/systemd/system/{lab.layout.unit}.service.d"
+    for host in hosts:
+        if mend:
+            machine.execute(host, ["rm", "--recursive", folder])
+        else:
+            machine.execute(host, ["mkdir", "--parents", folder])
+            machine.execute(
+                host, ["tee", f"{folder}/broken.conf"], stdin="[Service]\nExecStartPre=/bin/sh -c 'exit 3'\n"
+            )
+        machine.execute(host, ["systemctl", "daemon-reload"])
+
+
+def test_a_store_that_keeps_changing(
+    lab: Settings, controller: Controller, chain_so_far: list[Block], note: Callable[[str], None]
+) -> None:
+    victim, known = lab.hosts[1], len(history.events(lab, lab.hosts[1]))
+    run = controller.start("altered", CUTOVER)
+    when(lab, victim, "window_open", run, known)
+    with altering(lab, victim):
+        outcome = run.wait()
+    assert outcome.code != 0
+    assert "Called off, the single sequencer produces as before: node-2" in outcome.text, outcome.tail()
+    assert history.single_problems(lab, chain_so_far) == []
+    receipt = history.receipt(lab, lab.hosts[0])
+    assert receipt["outcome"] == "aborted" and "node-2" in receipt["reason"]
+    note(f"altered byte: {receipt['reason']}")
+
+
+def test_a_joiner_that_is_cut_off_during_the_last_copy(
+    lab: Settings, controller: Controller, chain_so_far: list[Block], note: Callable[[str], None]
+) -> None:
+    victim, first = lab.hosts[2], lab.hosts[0]
+    known = len(history.events(lab, first))
+    run = controller.start("cut-off", CUTOVER)
+    # From here on everything is ready; a copy that has to begin yet takes longer than the cut.
+    when(lab, first, "armed", run, known)
+    network.partition(lab, victim, [])
+    when(lab, first, "window_closed", run, known)
+    network.heal(lab, victim)
+    outcome = run.wait()
+    assert outcome.code != 0
+    assert "Called off, the single sequencer produces as before" in outcome.text, outcome.tail()
+    assert history.single_problems(lab, chain_so_far) == []
+    receipt = history.receipt(lab, first)
+    assert receipt["outcome"] == "aborted" and victim.name in receipt["reason"]
+    told = history.events(lab, first)[known:]
+    assert "frozen" in told and "committed" not in told
+    note(f"cut off: {receipt['reason']}")
+
+
+def test_three_members_that_cannot_start(
+    lab: Settings, controller: Controller, chain_so_far: list[Block], note: Callable[[str], None]
+) -> None:
+    victims, first = lab.hosts[2:], lab.hosts[0]
+    known = len(history.events(lab, first))
+    broken(lab, victims)
+    outcome = controller.run("cannot-start", *CUTOVER)
+    broken(lab, victims, mend=True)
+    assert outcome.code != 0
+    assert "Rolled back, the single sequencer produces" in outcome.text, outcome.tail()
+    for victim in victims:
+        assert victim.name in outcome.text.partition("Rolled back, the single sequencer produces")[2]
+    assert "committed" in history.events(lab, first)[known:]
+    assert history.single_problems(lab, chain_so_far) == []
+    raft = f"{lab.layout.home}/raft"
+    for host in lab.hosts:
+        left = machine.execute(host, ["find", raft, "-mindepth", "1", "-type", "f"], check=False).stdout
+        assert left == "", f"{host.name}: {left}"
+    note(f"three that cannot start: {outcome.seconds:.0f} s to the rollback's end")
+
+
+def test_the_same_command_succeeds_afterwards(
+    lab: Settings, controller: Controller, chain_so_far: list[Block], note: Callable[[str], None]
+) -> None:
+    outcome = controller.run("at-last", *COPY)
+    assert outcome.code == 0, outcome.errors()
+    receipt = history.receipt(lab, lab.hosts[0])
+    assert receipt["n"] >= chain_so_far[-1].height
+    assert history.cluster_problems(lab, receipt["n"], receipt["hash"]) == []
+    kept = history.blocks(lab, lab.hosts[4], 1, chain_so_far[-1].height)
+    assert kept == chain_so_far
+    assert len(fleet.status(lab)["cut"]) == 0
+    note(f"the migration after all of that: {outcome.seconds:.0f} s")
