@@ -147,9 +147,10 @@ test: ## everything: lint, unit tests, conformance, scenarios
 	done
 	echo "make test: passed in $$(($$(date +%s) - begin)) s"
 
+# Not in the lab that `make lab` and `make demo` leave up, because every run takes its lab down.
 .PHONY: bench
-bench: standin ## N migrations in the lab, measured; N=20 [EVNODE_BINARY=… DA_COMMAND=…]
-	$(BIN)/python -m lab.bench --runs $(N)
+bench: standin ## N migrations in a lab of its own, measured; N=20 [EVNODE_BINARY=… DA_COMMAND=…]
+	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),bench,$(LAB_NAME)) $(BIN)/python -m lab.bench --runs $(N)
 
 .PHONY: clean
 clean: ## remove what was built; the lab is taken down, the cached host image stays

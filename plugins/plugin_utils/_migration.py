@@ -116,10 +116,10 @@ def window_outcome(receipts: Mapping[str, Registered | None], sequencer: str, qu
     if not own:
         return Outcome("unknown", None, None, [], {}, reason_of(receipts.get(sequencer)) or "left no receipt")
     if own.get("outcome") != "committed":
-        reason = str(own.get("reason") or "no reason was recorded")
+        called_off = str(own.get("reason") or "no reason was recorded")
         troubles = {name: _own_trouble(result) for name, result in receipts.items() if name != sequencer}
         said = "; ".join(f"{name} says: {trouble}" for name, trouble in troubles.items() if trouble)
-        return Outcome("aborted", height, digest, [], {}, f"{reason} ({said})" if said else reason)
+        return Outcome("aborted", height, digest, [], {}, f"{called_off} ({said})" if said else called_off)
     healthy, stragglers = [], {}
     for name, receipt in answered.items():
         if receipt.get("outcome") == "committed" and _past(receipt.get("height"), height):

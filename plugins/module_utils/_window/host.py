@@ -510,7 +510,7 @@ class Coordinator(Machine):
                 or f"the log of {self.settings.service} does not tell which block was its last ('produced block' and "
                 f"'{HALTED}' are needed): set its log level to info"
             )
-        n = max(logged, max(seen, default=0))
+        n = max([logged, *seen])
         if n != logged:
             return Failed(f"the log of {self.settings.service} ends at block {logged}, its RPC had shown {n}")
         return Frozen(n, seen.get(n, ""))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import typing as t
 
 from .. import _files, _journal
@@ -178,7 +177,3 @@ class Window:
 def _address(text: str) -> tuple[str, int]:
     host, _colon, port = text.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -36,7 +36,7 @@ class FakeClock:
 def test_the_bucket_keeps_the_rate_over_time() -> None:
     clock = FakeClock()
     bucket = TokenBucket(1000, clock=clock)
-    for _ in range(100):
+    for _round in range(100):
         bucket.take(100)
     assert clock.now - 100 == pytest.approx((100 * 100 - 250) / 1000)
 
@@ -68,7 +68,7 @@ def test_progress_knows_rate_and_time_left_and_is_not_told_too_often() -> None:
     told: list[dict[str, t.Any]] = []
     progress = Progress("warm", told.append, clock=clock)
     progress.copying(1000, 4)
-    for _ in range(8):
+    for _round in range(8):
         clock.now += 0.125
         progress.add(50)
     assert [state["bytes_done"] for state in told] == [0, 0, 200, 400]

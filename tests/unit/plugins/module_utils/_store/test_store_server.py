@@ -103,7 +103,7 @@ def test_ranges_beyond_the_file_are_empty(talk: wire.Channel) -> None:
 def test_clients_of_one_stop_share_one_reading(pair: Pair) -> None:
     pair.write("db/000001.vlog", b"v" * 1000)
     sessions = []
-    for _ in range(3):
+    for _round in range(3):
         link = pair.link()
         session = Session(link.channel, link.trouble)
         session.hello()

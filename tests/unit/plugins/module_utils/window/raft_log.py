@@ -11,6 +11,11 @@ import gzip
 # A raft-log.db as it is after a node wrote its membership and nothing else.
 SEALED_LOG = gzip.decompress(
     base64.b64decode(
-        "H4sIAAAAAAACA+3asUrDUBSA4SS14lDQ3aWzqJimIjoIhTp0rqNLMTdFsElJolQ3EdxF8AGkWunSV/AhnPoOdVScakLvTbVQKgga5P9CcnKSkxBClnNvNG1kTsZBPzcw4p2lr8eVrIzzMhoyutby6nnj/UUDAAAAAACpo8/o/42J+sxE/6/yxYPb15W37V3eKAAAAAAA6WMk0UjGA/JyPCAv86LMc1Fy6LnOrHsde/Vgeo2e7MdDDAvR+jw+rV91S82mcG1hl8Ke/vnK4bBdroW1vnZ90akK/1T4wc1lp2TbvgiCnlnYWt+IFnOnuGma5l2l/OB6tlgzH6snjuPX6kKbVlxIiguzi62k2BoXd/daoXCDI88Nnu4r0cO39Pa+8BvR9qwpsnxlAAAAAIC/lkl68VH3rv4DoGkFAAAAAOD/UP3+d+b/4/zn8/8AAAAAAOC3qXl+Nf+v+vMMrwYAAAAAAAAAAAAAAAAAAAAAgNT4ADo6jSYAgAAA"
+        "H4sIAAAAAAACA+3asUrDUBSA4SS14lDQ3aWzqJimIjoIhTp0rqNLMTdFsElJolQ3EdxF8AGkWunSV/AhnPoOdVScakLvTbVQKgga"
+        "5P9CcnKSkxBClnNvNG1kTsZBPzcw4p2lr8eVrIzzMhoyutby6nnj/UUDAAAAAACpo8/o/42J+sxE/6/yxYPb15W37V3eKAAAAAAA"
+        "6WMk0UjGA/JyPCAv86LMc1Fy6LnOrHsde/Vgeo2e7MdDDAvR+jw+rV91S82mcG1hl8Ke/vnK4bBdroW1vnZ90akK/1T4wc1lp2Tb"
+        "vgiCnlnYWt+IFnOnuGma5l2l/OB6tlgzH6snjuPX6kKbVlxIiguzi62k2BoXd/daoXCDI88Nnu4r0cO39Pa+8BvR9qwpsnxlAAAA"
+        "AIC/lkl68VH3rv4DoGkFAAAAAOD/UP3+d+b/4/zn8/8AAAAAAOC3qXl+Nf+v+vMMrwYAAAAAAAAAAAAAAAAAAAAAgNT4ADo6jSYA"
+        "gAAA"
     )
 )

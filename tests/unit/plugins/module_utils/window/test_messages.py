@@ -105,8 +105,8 @@ def test_a_frame_does_not_pass_in_the_other_direction():
     ],
 )
 def test_a_frame_of_another_connection_does_not_pass(other):
-    below, _ = pair(**other)
-    _, above = pair()
+    below, _above = pair(**other)
+    _below, above = pair()
     with pytest.raises(MessageError):
         above.feed(below.pack({"type": "alive"}))
 
