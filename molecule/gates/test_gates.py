@@ -102,11 +102,8 @@ def broken(lab: Settings, hosts: Sequence[Host], *, mend: bool = False) -> None:
 def test_a_store_that_keeps_changing(
     lab: Settings, controller: Controller, chain_so_far: list[Block], note: Callable[[str], None]
 ) -> None:
-    victim, known = lab.hosts[1], len(history.events(lab, lab.hosts[1]))
-    run = controller.start("altered", CUTOVER)
-    when(lab, victim, "window_open", run, known)
-    with altering(lab, victim):
-        outcome = run.wait()
+    with altering(lab, lab.hosts[1]):
+        outcome = controller.run("altered", *CUTOVER)
     assert outcome.code != 0
     assert "Called off, the single sequencer produces as before: node-2" in outcome.text, outcome.tail()
     assert history.single_problems(lab, chain_so_far) == []

@@ -118,8 +118,8 @@ def window_outcome(receipts: Mapping[str, Registered | None], sequencer: str, qu
     if own.get("outcome") != "committed":
         called_off = str(own.get("reason") or "no reason was recorded")
         troubles = {name: _own_trouble(result) for name, result in receipts.items() if name != sequencer}
-        said = "; ".join(f"{name} says: {trouble}" for name, trouble in troubles.items() if trouble)
-        return Outcome("aborted", height, digest, [], {}, f"{called_off} ({said})" if said else called_off)
+        words = "; ".join(f"{name} says: {trouble}" for name, trouble in troubles.items() if trouble)
+        return Outcome("aborted", height, digest, [], {}, f"{called_off} ({words})" if words else called_off)
     healthy, stragglers = [], {}
     for name, receipt in answered.items():
         if receipt.get("outcome") == "committed" and _past(receipt.get("height"), height):

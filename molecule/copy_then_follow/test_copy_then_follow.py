@@ -1,0 +1,112 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every stage by its tag alone, as people with an approval in between do it, and the way back before the cutover.
+
+The stages depend on each other only through what is on the hosts: no run knows anything of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from lab import machine
+from lab.settings import Settings
+from lab.trial import history
+from lab.trial.disk import Untouched, running
+from lab.trial.play import Controller, Outcome
+
+SEED = ("-e", "evnode_seed=copy_then_follow")
+READING = ("preflight", "plan")
+STAGING = ("provision", "secrets", "peer_ids", "sync", "config")
+
+
+@pytest.fixture(scope="module")
+def fresh(lab: Settings) -> Untouched:
+    """The hosts before anything was done to them."""
+    return Untouched(lab)
+
+
+@pytest.fixture(scope="module")
+def staged(lab: Settings, controller: Controller, fresh: Untouched) -> dict[str, Outcome]:
+    """Each stage before the cutover, a run each."""
+    found = {}
+    for stage in STAGING:
+        found[stage] = controller.run(stage, "--tags", stage, *SEED)
+        assert found[stage].code == 0, found[stage].errors()
+    return found
+
+
+@pytest.mark.parametrize("stage", READING)
+def test_stages_that_only_read(controller: Controller, fresh: Untouched, stage: str) -> None:
+    outcome = controller.run(stage, "--tags", stage, *SEED)
+    assert outcome.code == 0, outcome.errors()
+    assert outcome.count("changed") == 0
+    assert fresh.changes() == []
+
+
+def test_stages_before_the_cutover(lab: Settings, staged: dict[str, Outcome], note: Callable[[str], None]) -> None:
+    assert staged["peer_ids"].count("changed") == 0
+    for stage in ("provision", "secrets", "sync", "config"):
+        assert staged[stage].count("changed") > 0
+    for host in lab.hosts[1:]:
+        assert history.mode(lab, host) == "follower"
+    tip = history.height(lab, lab.hosts[0]) or 0
+    history.wait_for_height(lab, tip)
+    assert history.disagreements(lab, 1, tip) == []
+    assert history.second_writers(lab) == []
+    pauses = history.gaps_s(history.blocks(lab, lab.hosts[0], 1, tip))
+    # Stopped once, for the last part of the copy alone.
+    assert sum(pause >= 2.0 for pause in pauses) <= 1
+    note(f"longest time between two blocks while staging: {max(pauses):.3f} s")
+
+
+def test_node_1_is_as_it_was(lab: Settings, staged: dict[str, Outcome], fresh: Untouched) -> None:
+    own = ("node-1:/etc/evnode-ha", "node-1:/var/lib/evnode-ha", "node-1: made for a time", "node-1: MainPID")
+    # A new name in a directory changes the directory's time.
+    parents = ("node-1:/etc:", "node-1:/var/lib:")
+    changed = [words for words in fresh.changes() if words.startswith("node-1") and not words.startswith(own + parents)]
+    assert changed == []
+
+
+def test_stages_again(controller: Controller, staged: dict[str, Outcome], lab: Settings) -> None:
+    pid = running(lab, lab.hosts[0])["MainPID"]
+    outcome = controller.run("again", "--tags", ",".join(STAGING), *SEED)
+    assert outcome.code == 0, outcome.errors()
+    assert outcome.count("changed") == 0
+    assert running(lab, lab.hosts[0])["MainPID"] == pid
+
+
+def test_the_way_back_before_the_cutover(lab: Settings, controller: Controller, staged: dict[str, Outcome]) -> None:
+    host = lab.hosts[0]
+    tip = history.height(lab, host) or 0
+    before = history.blocks(lab, host, 1, tip)
+    then = running(lab, host)
+    outcome = controller.run("rollback", "--tags", "rollback", *SEED)
+    assert outcome.code == 0, outcome.errors()
+    assert "The single sequencer produces" in outcome.text
+    assert running(lab, host) == then
+    assert history.single_problems(lab, before) == []
+
+
+@pytest.fixture(scope="module")
+def finished(lab: Settings, controller: Controller, staged: dict[str, Outcome]) -> dict[str, Outcome]:
+    """The stages from the cutover on, a run each."""
+    found = {}
+    for stage in ("cutover", "verify", "finalize"):
+        found[stage] = controller.run(stage, "--tags", stage, *SEED)
+        assert found[stage].code == 0, found[stage].errors()
+    return found
+
+
+def test_stages_from_the_cutover_on(lab: Settings, finished: dict[str, Outcome], note: Callable[[str], None]) -> None:
+    assert finished["cutover"].count("changed") > 0
+    assert finished["verify"].count("changed") == 0
+    receipt = history.receipt(lab, lab.hosts[0])
+    assert history.cluster_problems(lab, receipt["n"], receipt["hash"]) == []
+    unit = f"{lab.layout.unit}.service"
+    for host in lab.hosts:
+        assert machine.execute(host, ["systemctl", "is-enabled", unit]).stdout.strip() == "enabled", host.name
+    note(", ".join(f"{stage} {outcome.seconds:.0f} s" for stage, outcome in finished.items()))
