@@ -179,7 +179,7 @@ def _cell(value: object, digits: int = 3) -> str:
 
 def _row(name: str, spread: Mapping[str, Any], digits: int = 3, note: str = "") -> str:
     cells = "".join(f"{_cell(spread[key], digits):>10}" for key in ("p50", "p95", "max"))
-    return f"  {name:<34}{cells}{spread['count']:>5}  {note}".rstrip()
+    return f"  {name:<42}{cells}{spread['count']:>5}  {note}".rstrip()
 
 
 NAMES = {
@@ -231,7 +231,7 @@ def _group_lines(name: str, data: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {data['healthy_runs']} of {data['runs']} migrations healthy, {data['forks']} forks; "
         f"floor: {floor['healthy_firings']} of {floor['firings']} healthy",
-        f"  {'':<34}{'p50':>10}{'p95':>10}{'max':>10}{'n':>5}",
+        f"  {'':<42}{'p50':>10}{'p95':>10}{'max':>10}{'n':>5}",
         _row("gap N to N+1, s", data["gap_s"], note=f"{_cell(data['ratio_p50'], 2)} x floor"),
         *(_row(f"    {NAMES.get(part, part)}", spread) for part, spread in data["parts_s"].items()),
         _row("floor of the gap, s", floor["gap_s"]),

@@ -140,14 +140,16 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
 def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clock = SYSTEM_CLOCK) -> Reverted:
     """Start the single sequencer (or the follower), lift the fence, open the intake, and wait until it goes on."""
     mode = current(wanted.config_dir, wanted.unit)
+    # A sequencer whose switch has been taken away again runs what its own unit says.
+    fits = mode == wanted.target or (wanted.sequencer and mode == ABSENT)
     if check:
-        running = _systemd.active_state(wanted.service, run=run) == "active" and mode == wanted.target
+        running = _systemd.active_state(wanted.service, run=run) == "active" and fits
         return Reverted([] if running else [f"start {wanted.service}"], {})
-    if mode != wanted.target:
+    if not fits:
         raise RevertError(
             f"{wanted.service} is in mode {mode}, expected {wanted.target}; phase clean comes before start"
         )
-    if mode == ABSENT:
+    if mode == ABSENT and not wanted.sequencer:
         return Reverted([], {"height": None})
     changes = []
     if os.path.exists(wanted.frozen):

@@ -487,6 +487,14 @@ def test_the_sequencer_starts_only_when_it_is_clean(place):
     assert NODE not in host.active
 
 
+def test_a_sequencer_whose_switch_was_taken_away_starts_with_its_own_unit(place):
+    switch_to(place, None)
+    host = Host(place)
+    host.active.clear()
+    _revert.start(revert(place, sequencer=True), run=host)
+    assert NODE in host.active
+
+
 def test_starting_lifts_the_fence_and_waits_for_a_new_block(place, monkeypatch):
     switch_to(place, "single")
     (place / "run" / "ev-node" / "frozen").write_text("x")
