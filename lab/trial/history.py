@@ -83,6 +83,14 @@ def gaps_s(found: Sequence[Block]) -> list[float]:
     return [(later.time_ns - earlier.time_ns) / 1e9 for earlier, later in pairwise(found)]
 
 
+def stops(lab: Settings, host: Host, *, until_ns: int | None = None) -> int:
+    """How often a host's node has ended a clean stop, up to a moment (nanoseconds since 1970) if one is given."""
+    command = ["journalctl", "--no-pager", "--output=cat", f"--unit={lab.layout.unit}.service"]
+    if until_ns is not None:
+        command.append(f"--until=@{until_ns / 1e9:.6f}")
+    return machine.execute(host, command).stdout.count("full node halted successfully")
+
+
 def journal(lab: Settings, host: Host, *, run: str | None = None) -> list[dict[str, Any]]:
     """The collection's journal on a host, in order; `run` leaves out all other runs."""
     path = machine.root(host) / f"var/lib/evnode-ha/{lab.layout.unit}/journal.jsonl"
