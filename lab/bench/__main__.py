@@ -220,8 +220,8 @@ def _words(anchor: bool) -> str:
     return "with anchor" if anchor else "without anchor"
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -245,8 +245,8 @@ def run(bench: Bench) -> int:
         bench.result.finished = True
         good = [one for one in bench.result.runs if not one.failed]
         code = 0 if len(good) == len(bench.result.runs) else 1
-    except KeyboardInterrupt:
-        bench.result.problems.append("interrupted")
+    except KeyboardInterrupt as interrupt:
+        bench.result.problems.append(f"interrupted by {interrupt.args[0] if interrupt.args else 'SIGINT'}")
     finally:
         report.write(bench.result, bench.folder / "result.json")
         print(report.table(bench.result), flush=True)

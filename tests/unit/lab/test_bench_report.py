@@ -253,12 +253,12 @@ def test_an_interrupted_bench_keeps_what_it_has_and_takes_the_lab_down(
 
     def migrate(*_given: object, **_named: object) -> migration.Run:
         if lab_bench.result.runs:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("SIGTERM")
         return run(3.0)
 
     monkeypatch.setattr(bench.migration, "migrate", migrate)
     monkeypatch.setattr(bench.fleet, "down", lambda lab: down.append(lab.name))
     assert bench.run(lab_bench) == 2
     made = read(lab_bench)
-    assert (len(made["runs"]), made["finished"], made["problems"]) == (1, False, ["interrupted"])
+    assert (len(made["runs"]), made["finished"], made["problems"]) == (1, False, ["interrupted by SIGTERM"])
     assert down == ["unit"]
