@@ -83,11 +83,9 @@ def gaps_s(found: Sequence[Block]) -> list[float]:
     return [(later.time_ns - earlier.time_ns) / 1e9 for earlier, later in pairwise(found)]
 
 
-def stops(lab: Settings, host: Host, *, until_ns: int | None = None) -> int:
-    """How often a host's node has ended a clean stop, up to a moment (nanoseconds since 1970) if one is given."""
+def stops(lab: Settings, host: Host) -> int:
+    """How often a host's node has ended a clean stop."""
     command = ["journalctl", "--no-pager", "--output=cat", f"--unit={lab.layout.unit}.service"]
-    if until_ns is not None:
-        command.append(f"--until=@{until_ns / 1e9:.6f}")
     return machine.execute(host, command).stdout.count("full node halted successfully")
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from lab import traffic
-from lab.settings import CHECKOUT, Settings
+from lab import fleet, traffic
+from lab.settings import CHECKOUT, Host, Settings
 from lab.trial import history
 from lab.trial.play import Controller, Outcome
 
@@ -32,7 +32,14 @@ def program(name: str) -> Path:
 @pytest.fixture(scope="module")
 def tarball(folder: Path) -> Path:
     """The collection, built from this checkout."""
-    argv = [program("ansible-galaxy"), "collection", "build", "--output-path", folder / "built", CHECKOUT]
+    argv: list[str | Path] = [
+        program("ansible-galaxy"),
+        "collection",
+        "build",
+        "--output-path",
+        folder / "built",
+        CHECKOUT,
+    ]
     subprocess.run(argv, check=True, timeout=120, stdout=subprocess.DEVNULL)
     (found,) = (folder / "built").glob("*.tar.gz")
     return found
@@ -51,7 +58,15 @@ def installed(lab: Settings, folder: Path, tarball: Path) -> Controller:
         cwd=empty,
         collections=collections,
     )
-    argv = [program("ansible-galaxy"), "collection", "install", "--offline", "-p", collections, tarball]
+    argv: list[str | Path] = [
+        program("ansible-galaxy"),
+        "collection",
+        "install",
+        "--offline",
+        "-p",
+        collections,
+        tarball,
+    ]
     subprocess.run(argv, check=True, timeout=120, stdout=subprocess.DEVNULL, cwd=empty, env=found.environment)
     return found
 
@@ -93,8 +108,8 @@ def test_the_chain_did_not_pause_before_the_cutover(
     blocks = history.blocks(lab, lab.hosts[0], migration[0], n + 1)
     *before, pause = history.gaps_s(blocks)
     assert len(before) > 10
-    # Up to the block before the last: the freeze itself follows the last one within milliseconds.
-    assert history.stops(lab, lab.hosts[0], until_ns=blocks[-3].time_ns) == 0
+    # Block time is a second; room for a busy machine, none for a copy with the chain stopped.
+    assert max(before) < 3.0, f"{max(before):.2f} s between two blocks before the freeze"
     note(f"block {n} to {n + 1}: {pause:.3f} s; longest before: {max(before):.3f} s")
 
 
@@ -120,17 +135,13 @@ def test_no_accepted_transaction_is_lost(
 
 def test_units_start_at_boot(lab: Settings, migration: tuple[int, Outcome], hosts: dict[str, Any]) -> None:
     layout = lab.layout
-    for name, host in hosts.items():
+
+    def check(own: Host) -> None:
+        host = hosts[own.name]
         service = host.service(layout.unit)
-        assert service.is_enabled and service.is_running, name
-        listening = f"tcp://{lab.host(name).address}:{layout.ports['raft']}"
-        assert host.socket(listening).is_listening, name
+        assert service.is_enabled and service.is_running, own.name
+        assert host.socket(f"tcp://{own.address}:{layout.ports['raft']}").is_listening, own.name
         for path in (layout.passphrase_file, f"{layout.home}/config/signer.json"):
-            assert host.file(path).mode & 0o007 == 0, f"{name}: {path}"
+            assert host.file(path).mode & 0o007 == 0, f"{own.name}: {path}"
 
-
-def test_a_second_run_changes_nothing(installed: Controller, migration: tuple[int, Outcome]) -> None:
-    outcome = installed.run("again", "-e", "evnode_seed=copy")
-    assert outcome.code == 0, outcome.errors()
-    assert outcome.count("changed") == 0
-    assert "Already migrated" in outcome.text
+    fleet.each(lab.hosts, check)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lab import chain, machine, traffic
+from lab import chain, fleet, machine, traffic
 from lab.rpc import Node
-from lab.settings import Settings
+from lab.settings import Host, Settings
 from lab.shell import wait_for
 from lab.trial import history, leaks
 from lab.trial.disk import Untouched
@@ -82,7 +82,7 @@ def migration(lab: Settings, controller: Controller, sending: int, rehearsed: tu
     """The migration, at the wordiest, with every process watched."""
     needles = leaks.Needles(leaks.secrets_of(lab))
     with leaks.Sampler(needles, [controller.home, controller.tmp]) as sampler:
-        outcome = controller.run("migrate", "-vvv", "--diff", "-e", f"evnode_report_dir={controller.reports}")
+        outcome = controller.run("migrate", "-vvv", "-e", f"evnode_report_dir={controller.reports}")
     assert outcome.code == 0, outcome.errors()
     host = lab.hosts[0]
     receipt = history.receipt(lab, host)
@@ -112,8 +112,8 @@ def test_the_chain_did_not_pause_before_the_cutover(
     blocks = history.blocks(lab, lab.hosts[0], migration.first, migration.n + 1)
     *before, pause = history.gaps_s(blocks)
     assert len(before) > 10
-    # Up to the block before the last: the freeze itself follows the last one within milliseconds.
-    assert history.stops(lab, lab.hosts[0], until_ns=blocks[-3].time_ns) == 0
+    # Block time is a second; room for a busy machine, none for a copy with the chain stopped.
+    assert max(before) < 3.0, f"{max(before):.2f} s between two blocks before the freeze"
     assert f"paused for {pause:.3f} s" in migration.outcome.text
     note(f"block {migration.n} to {migration.n + 1}: {pause:.3f} s; longest before: {max(before):.3f} s")
     note(f"whole run at -vvv: {migration.outcome.seconds:.0f} s")
@@ -145,17 +145,24 @@ def test_the_journals_tell_the_story(lab: Settings, migration: Migration) -> Non
 
 def test_units_start_at_boot_and_the_anchor_is_gone(lab: Settings, migration: Migration, hosts: dict[str, Any]) -> None:
     layout = lab.layout
-    for name, host in hosts.items():
+    keys = [f"{layout.home}/{name}" for name in ("passphrase", "config/signer.json", "config/node_key.json")]
+    gone = [
+        f"/run/evnode-ha/{layout.unit}/frozen",
+        f"/etc/systemd/system/{layout.unit}-anchor.service",
+        f"{layout.home}-anchor",
+    ]
+
+    def check(own: Host) -> None:
+        host = hosts[own.name]
         service = host.service(layout.unit)
-        assert service.is_enabled and service.is_running, name
-        assert host.file(f"/etc/evnode-ha/{layout.unit}/current").linked_to.endswith("/raft"), name
-        for path, mode in (("passphrase", 0o600), ("config/signer.json", 0o600), ("config/node_key.json", 0o600)):
-            file = host.file(f"{layout.home}/{path}")
-            assert (file.mode, file.user, file.group) == (mode, layout.user, layout.group), f"{name}: {path}"
-        assert not host.file(f"/run/evnode-ha/{layout.unit}/frozen").exists, name
-        assert not host.file(f"/etc/systemd/system/{layout.unit}-anchor.service").exists, name
-        assert not host.file(f"{layout.home}-anchor").exists, name
-        assert not host.service(f"{layout.unit}-anchor").is_running, name
+        assert service.is_enabled and service.is_running, own.name
+        assert not host.service(f"{layout.unit}-anchor").is_running, own.name
+        shown = host.check_output(f"stat --format='%a %U %G' {' '.join(keys)}").splitlines()
+        assert shown == [f"600 {layout.user} {layout.group}"] * len(keys), own.name
+        assert history.mode(lab, own) == "raft", own.name
+        assert [path for path in gone if (machine.root(own) / path.lstrip("/")).exists()] == [], own.name
+
+    fleet.each(lab.hosts, check)
 
 
 def test_the_operators_settings_stay(lab: Settings, migration: Migration) -> None:
@@ -226,14 +233,12 @@ def test_a_second_run_changes_nothing(lab: Settings, controller: Controller, mig
     assert before.changes() == []
 
 
-@pytest.mark.parametrize("tag", ["verify", "status", "preflight"])
-def test_what_only_reads_runs_alone(lab: Settings, controller: Controller, migration: Migration, tag: str) -> None:
-    outcome = controller.run(tag, "--tags", tag)
+def test_what_only_reads_runs_alone(lab: Settings, controller: Controller, migration: Migration) -> None:
+    outcome = controller.run("reading", "--tags", "preflight,verify,status")
     assert outcome.code == 0, outcome.errors()
     assert outcome.count("changed") == 0
-    if tag == "status":
-        for host in lab.hosts:
-            assert f"{host.name}: mode raft" in outcome.text
+    for host in lab.hosts:
+        assert f"{host.name}: mode raft" in outcome.text
 
 
 def test_there_is_no_way_back_over_blocks(lab: Settings, controller: Controller, migration: Migration) -> None:
