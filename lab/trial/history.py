@@ -83,9 +83,12 @@ def gaps_s(found: Sequence[Block]) -> list[float]:
     return [(later.time_ns - earlier.time_ns) / 1e9 for earlier, later in pairwise(found)]
 
 
-def stops(lab: Settings, host: Host) -> int:
-    """How often a host's node has ended a clean stop."""
+def stops(lab: Settings, host: Host, between: tuple[Block, Block] | None = None) -> int:
+    """How often a host's node has ended a clean stop, ever or between the times of two blocks."""
     command = ["journalctl", "--no-pager", "--output=cat", f"--unit={lab.layout.unit}.service"]
+    if between is not None:
+        since, until = (f"@{block.time_ns / 1e9:.6f}" for block in between)
+        command += [f"--since={since}", f"--until={until}"]
     return machine.execute(host, command).stdout.count("full node halted successfully")
 
 

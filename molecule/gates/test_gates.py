@@ -18,6 +18,7 @@ from lab.rpc import Block
 from lab.settings import Host, Settings
 from lab.shell import wait_for
 from lab.trial import history
+from lab.trial.disk import running
 from lab.trial.play import Controller, Outcome, Running
 
 COPY = ("-e", "evnode_seed=copy")
@@ -105,6 +106,34 @@ def broken(lab: Settings, hosts: Sequence[Host], *, mend: bool = False) -> None:
                 host, ["tee", f"{folder}/broken.conf"], stdin="[Service]\nExecStartPre=/bin/sh -c 'exit 3'\n"
             )
         machine.execute(host, ["systemctl", "daemon-reload"])
+
+
+@contextlib.contextmanager
+def read_only(host: Host, path: str) -> Iterator[None]:
+    """Let nothing write below a directory of a host."""
+    machine.execute(host, ["mount", "--bind", path, path])
+    try:
+        machine.execute(host, ["mount", "--options", "remount,bind,ro", path])
+        yield
+    finally:
+        machine.execute(host, ["umount", path])
+
+
+def test_a_disk_that_refuses_the_copy(lab: Settings, controller: Controller, chain_so_far: list[Block]) -> None:
+    victim, first = lab.hosts[3], lab.hosts[0]
+    known, pid = len(history.events(lab, first)), running(lab, first)["MainPID"]
+    with read_only(victim, f"{lab.layout.home}/data"):
+        outcome = controller.run("read-only", *CUTOVER)
+    assert outcome.code != 0
+    said = outcome.text.partition("Called off before the cutover, the sequencer runs as before.")[2]
+    assert victim.name in said and lab.hosts[1].name not in said.partition("}")[0], outcome.tail()
+    assert "window_open" not in history.events(lab, first)[known:]
+    assert running(lab, first)["MainPID"] == pid
+    assert history.single_problems(lab, chain_so_far) == []
+    for host in lab.hosts:
+        left = machine.execute(host, ["find", f"/run/evnode-ha/{lab.layout.unit}", "-name", "*key*"], check=False)
+        # Where the copy failed the run ends; its key opens nothing any more.
+        assert left.stdout == "" or host == victim, left.stdout
 
 
 def test_a_store_that_keeps_changing(

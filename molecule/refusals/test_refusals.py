@@ -101,6 +101,19 @@ def files(lab: Settings, host: str, contents: dict[str, str]) -> Iterator[None]:
             machine.execute(target, ["rm", "--recursive", "--force", folder])
 
 
+@contextlib.contextmanager
+def firewall(lab: Settings, host: str, source: str, port: int, verdict: str) -> Iterator[None]:
+    """Let a host refuse what comes from another one to a TCP port, for a while."""
+    target = lab.host(host)
+    rule = f"ip saddr {lab.host(source).address} tcp dport {port} {verdict}"
+    chain_text = f"chain in {{ type filter hook input priority 0; {rule}; }}"
+    machine.execute(target, ["nft", "-f", "-"], stdin=f"table inet planted {{ {chain_text} }}\n")
+    try:
+        yield
+    finally:
+        machine.execute(target, ["nft", "delete", "table", "inet", "planted"])
+
+
 def another_signer(lab: Settings) -> str:
     """A signer that the chain's passphrase opens, and that has never signed a block."""
     layout, host, home = lab.layout, lab.hosts[0], "/tmp/another"
@@ -125,6 +138,8 @@ def test_hosts_that_cannot_take_part(lab: Settings, preflight: Preflight) -> Non
         plant(files(lab, "node-3", {f"{layout.home}/config/genesis.json": foreign}))
         plant(files(lab, "node-4", {f"{layout.home}/raft/raft-log.db": "a log"}))
         plant(files(lab, "node-5", {"/etc/sudoers.d/operator": "operator ALL=(ALL) ALL\n"}))
+        plant(firewall(lab, "node-2", "node-3", layout.ports["raft"], "reject with tcp reset"))
+        plant(firewall(lab, "node-4", "node-2", layout.ports["p2p"], "drop"))
         machine.execute(first, stop)
         outcome = preflight("hosts")
     machine.execute(first, ["systemctl", "start", f"{layout.unit}.service"])
@@ -136,7 +151,10 @@ def test_hosts_that_cannot_take_part(lab: Settings, preflight: Preflight) -> Non
         ("other-chain", "node-3"),
         ("raft-dir-not-empty", "node-4"),
         ("no-sudo", "node-5"),
+        ("port-filtered", "node-3 -> node-2"),
+        ("port-filtered", "node-2 -> node-4"),
     } <= found
+    assert len([pair for finding, pair in found if finding == "port-filtered"]) == 2
 
 
 def test_an_inventory_that_contradicts_itself(lab: Settings, preflight: Preflight) -> None:

@@ -105,6 +105,28 @@ def round_trips(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str
     return {name: (hostvars[name].get("evnode_rtt") or {}).get("rtt") or [] for name in names}
 
 
+def port_targets(members: Sequence[Mapping[str, t.Any]], own: str, ports: Sequence[int]) -> list[dict[str, t.Any]]:
+    """Return every port of every other member."""
+    return [
+        {"peer": member["name"], "address": member["address"], "port": port}
+        for member in members
+        if member["name"] != own
+        for port in ports
+    ]
+
+
+def reached_ports(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what each member found at the ports of the others, and whether these were open for the probe."""
+    opened = {name: (hostvars[name].get("preflight_listener") or {}).get("listening") or [] for name in names}
+    return {
+        name: [
+            {**answer, "opened": answer["port"] in opened.get(answer["peer"], [])}
+            for answer in (hostvars[name].get("preflight_reached") or {}).get("ports") or []
+        ]
+        for name in names
+    }
+
+
 def copy_clients(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> list[dict[str, str]]:
     """Return name, public key and address of every member that made a key for the copy."""
     clients = []
@@ -134,6 +156,8 @@ class FilterModule:
             "migration_state": migration_state,
             "outcome_sentence": decide.outcome_sentence,
             "raft_members": decide.raft_members,
+            "port_targets": port_targets,
+            "reached_ports": reached_ports,
             "round_trips": round_trips,
             "secret_files": decide.secret_files,
             "status_table": status_table,

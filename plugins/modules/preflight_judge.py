@@ -57,7 +57,9 @@ options:
     type: dict
     default: {}
   ports:
-    description: C(ports) of M(evnode.sequencer_ha.port_probe) of each member by its name.
+    description:
+      - C(ports) of M(evnode.sequencer_ha.port_probe) of each member by its name. With C(opened), which says that the
+        peer listened there for the probe, a refused connection is a finding; without it, it is an answer.
     type: dict
     default: {}
   options:

@@ -57,7 +57,8 @@ class Evidence(t.NamedTuple):
 
     ``sequencer``: the profile of ``sequencer_info``, empty where it could not be read. ``hosts``: what ``host_info``
     returned by member, or the failed/unreachable result. ``members``: name, node_id, address, peer_id of each member.
-    ``sequencers``/``joiners``: names in the two groups. ``rtt``, ``ports``: what each member measured, by member.
+    ``sequencers``/``joiners``: names in the two groups. ``rtt``, ``ports``: what each member measured, by member; a
+    port has ``opened`` where something was made to listen there for the probe.
     ``options``: ``state``, ``seed``, ``raft_port``, ``overrides``, ``timing_profile``, ``timing_overrides``,
     ``min_free_bytes``, ``max_clock_offset`` (seconds).
     """
@@ -543,7 +544,8 @@ def _probed_ports(evidence: Evidence) -> Iterator[Verdict]:
             if target not in evidence.answering:
                 continue
             pair, port = f"{name} -> {target}", answer.get("port")
-            if answer.get("state") in ("open", "refused"):
+            # Where the probe had nothing to open, because a node has the port or in check mode, a refusal is an answer.
+            if answer.get("state") == "open" or (answer.get("state") == "refused" and not answer.get("opened")):
                 yield Verdict("port-reached", OK, pair, f"a way to port {port}", str(answer["state"]))
             else:
                 remedy = f"open TCP port {port} from {name} to {target} in the firewalls between them"

@@ -19,6 +19,7 @@ import os
 import time
 import typing as t
 
+from .._errors import HaError
 from .._files import fsync_dir, make_dirs, read_bytes, write_atomic
 from .._wait import SYSTEM_CLOCK
 from . import tree
@@ -185,10 +186,13 @@ class Puller:
                 )
                 if manifest is not None:
                     self._unmark()
-        except StoreError:
+        except (HaError, OSError) as exc:
             # The answers still under way belong to a question nobody asks any more.
             self.close()
-            raise
+            if isinstance(exc, HaError):
+                raise
+            where = exc.filename or ", ".join(self._roots.values())
+            raise StoreError(f"{where} cannot be read or written: {exc.strerror or exc}") from exc
         finally:
             session.channel.deadline = None
         progress.finished()

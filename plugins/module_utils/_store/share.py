@@ -218,7 +218,7 @@ def sandbox(share: Share, argv: Sequence[str]) -> list[str]:
     properties = [
         f"RuntimeMaxSec={share.lifetime}",
         # Also when nobody comes back to end it, keys and configuration go with it.
-        f"ExecStopPost=+/bin/rm -rf -- {share.folder}",
+        f"ExecStopPost=+/usr/bin/find {share.folder} -mindepth 1 -delete",
         "KillMode=control-group",
         "ProtectSystem=strict",
         # Strict leaves the home directories out.

@@ -36,6 +36,9 @@ if t.TYPE_CHECKING:
     from .._store.pull import Puller
 
 POLL = 0.02
+SETTLE_POLL = 0.1
+UNIT_LOOK = 1.0
+"""Seconds between two looks at the unit while its node comes up."""
 HALTED = "full node halted successfully"
 RACE = "bootstrap only works on new clusters"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -299,9 +302,14 @@ class Machine:
         deadline = boot_clock() + self.settings.health
         healed = 0
         last = "nothing seen yet"
+        facts: dict[str, str] = {}
+        look = boot_clock() + UNIT_LOOK
         while True:
-            facts = self.facts()
-            state = facts.get("ActiveState", "unknown")
+            # A process a look, on a host that is busy starting the node: the node itself is asked far more often.
+            if boot_clock() >= look:
+                facts = self.facts()
+                look = boot_clock() + UNIT_LOOK
+            state = facts.get("ActiveState", "not looked at yet")
             if self.mode() != "raft":
                 return {
                     "healthy": False,
@@ -313,11 +321,12 @@ class Machine:
                 last = f"unit {state}, height {height}, {'Raft' if raft else 'no Raft answer'}"
                 if height > n and raft:
                     self.marks.setdefault("first_block", boot_clock())
-                    return self._healthy(n, digest, height, raft, facts, healed)
+                    return self._healthy(n, digest, height, raft, self.facts(), healed)
             except RpcError as exc:
                 last = f"unit {state} ({facts.get('SubState')}), {exc.message}"
-            if healed < 2 and state != "active" and self._raced(facts):
+            if healed < 2 and facts and state != "active" and self._raced(facts):
                 healed += 1
+                facts = {}
                 self._heal()
             if boot_clock() >= deadline:
                 problem = f"no block above {n} on {self.settings.member} within {self.settings.health:g} s: {last}"
@@ -328,7 +337,7 @@ class Machine:
                     "log": [_COLOUR.sub("", line)[:300] for line in log],
                     "healed": healed,
                 }
-            time.sleep(0.05)
+            time.sleep(SETTLE_POLL)
 
     def _healthy(
         self, n: int, digest: str, height: int, raft: dict[str, t.Any], facts: dict[str, str], healed: int
@@ -580,11 +589,21 @@ class Coordinator(Machine):
             return self._take_back(exc.message)
         return Committed()
 
-    def _take_back(self, reason: str) -> Failed:
-        """Undo a rename that may not be on disk: pushed as a commit, a power cut could still undo it."""
+    def _take_back(self, reason: str) -> Committed | Failed:
+        """Undo a rename that may not be on disk: pushed as a commit, a power cut could still undo it.
+
+        One that cannot be undone either is a commit once it is on disk.
+        """
         with contextlib.suppress(HaError):
             _files.switch_link(self.settings.current, "single")
+        if self.mode() == "raft":
+            with contextlib.suppress(HaError, OSError):
+                self._force_switch()
+                return Committed()
         return Failed(f"the commit was not written: {reason}")
+
+    def _force_switch(self) -> None:
+        _files.fsync_dir(os.path.dirname(self.settings.current))
 
     def start(self, n: int, digest: str) -> Started:
         """Lift the fence and start as the pinned first leader."""
@@ -596,12 +615,15 @@ class Coordinator(Machine):
         if self._stopping is not None:
             # A start before the stop has ended would be lost, or would call the stop off half-way.
             self._proof_of_stop()
-        _files.remove_files([self.settings.frozen])
         trouble = ""
         try:
+            if self.mode() == "raft":
+                # Others take this member's start for proof that the rename is on disk.
+                self._force_switch()
+            _files.remove_files([self.settings.frozen])
             self.start_unit()
-        except HaError as exc:
-            trouble = exc.message
+        except (HaError, OSError) as exc:
+            trouble = str(exc)
         self.open_intake()
         return Thawed(trouble)
 

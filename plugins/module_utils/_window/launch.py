@@ -61,6 +61,8 @@ _PARTS = (
 )
 
 
+_UNIT_LOOK = 2.0
+"""Seconds between two looks at the window's unit."""
 WATCHDOG = 15
 """Seconds without a sign of life after which systemd kills the window."""
 
@@ -104,12 +106,15 @@ def program() -> bytes:
 def restore_script(settings: Settings) -> str:
     """Return what systemd runs when the window's process has ended, however it ended.
 
-    The fence goes and the unit starts in the mode that the switch names; where it runs already nothing happens.
+    The fence goes and the unit starts in the mode that the switch names; where it runs already nothing happens. A
+    rename that was seen and may not be on disk yet is forced there first: others take this member's start for proof.
     """
     service = shlex.quote(settings.service)
     start = f"systemctl start --no-block -- {service}"
     if settings.role == "coordinator":
-        lines = [f"rm -f -- {shlex.quote(settings.frozen)}", start]
+        link, where = shlex.quote(settings.current), shlex.quote(os.path.dirname(settings.current))
+        lines = [f'[ "$(readlink {link})" != raft ] || sync -- {where} || exit 1']
+        lines += [f"rm -f -- {shlex.quote(settings.frozen)}", start]
         if settings.intake_ports:
             table = shlex.quote(settings.table)
             lines += [
@@ -211,8 +216,14 @@ def _command(settings: Settings, where: str, python: str) -> list[str]:
 def follow(settings: Settings, *, run: Runner = _run, clock: Clock = SYSTEM_CLOCK) -> dict[str, t.Any]:
     """Wait until the window has ended, and return its receipt; one that lost its process is judged by the switch."""
 
+    next_look, alive = clock.monotonic(), True
+
     def probe() -> tuple[dict[str, t.Any] | None, bool]:
-        alive = running(settings, run=run) is not None
+        nonlocal next_look, alive
+        # Each look is a process beside a node that is being stopped or started: the receipt is read far more often.
+        if clock.monotonic() >= next_look:
+            next_look = clock.monotonic() + _UNIT_LOOK
+            alive = running(settings, run=run) is not None
         # Read after the look at the unit: a receipt written between the two is seen.
         return receipt(settings), alive
 

@@ -197,6 +197,15 @@ def test_arming_is_refused_without_a_mode(tree: Tree) -> None:
         member_unit.put(tree.plan("sequencer"))
 
 
+def test_check_mode_foretells_the_drop_in_before_there_is_a_mode(tree: Tree) -> None:
+    tree.yaml.write_bytes(LIVE)
+    plan = tree.plan("sequencer")
+    before = tree.picture()
+    told = member_unit.put(plan, check=True)
+    assert [diff["after_header"] for diff in told.diffs] == [plan.unit_path, str(tree.yaml)]
+    assert tree.picture() == before
+
+
 def test_a_running_raft_member_keeps_its_unit(sequencer: Tree) -> None:
     plan = sequencer.plan("sequencer")
     member_unit.put(plan)

@@ -261,6 +261,11 @@ BLOCKS = [
         id="firewall",
     ),
     pytest.param(
+        lambda world: world["ports"]["node-2"][0].update(opened=True),
+        {("port-filtered", "node-2 -> node-1")},
+        id="firewall-that-rejects",
+    ),
+    pytest.param(
         change_options(timing_overrides={"leader_lease_timeout": "2s"}), {("raft-timings", "all")}, id="timings"
     ),
     pytest.param(

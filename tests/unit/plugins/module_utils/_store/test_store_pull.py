@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -68,6 +69,19 @@ def test_a_warm_and_a_last_copy_leave_an_equal_store(pair: Pair) -> None:
     assert last.manifest
     assert last.manifest.files == 7
     assert not pair.marker().exists()
+
+
+def test_a_disk_that_dies_is_named_and_the_connection_closed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(pair)
+
+    def dead(_target: disk.Target) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(disk.Target, "sync", dead)
+    with pair.puller() as puller:
+        with pytest.raises(StoreError, match=f"{pair.target} cannot be read or written: Input/output error"):
+            puller.warm()
+        assert pair.links[-1].process.returncode is not None
 
 
 def test_holes_stay_holes(pair: Pair) -> None:

@@ -343,6 +343,42 @@ def test_a_rename_that_may_not_be_on_disk_is_taken_back(settings, monkeypatch):
     assert os.readlink(settings.current) == "single"
 
 
+@pytest.mark.parametrize(("refusals", "kind", "mode"), [(1, Committed, "raft"), (2, Failed, "raft")])
+def test_a_rename_that_cannot_be_taken_back_counts_once_it_is_on_disk(settings, monkeypatch, refusals, kind, mode):
+    built, _systemd = frozen(settings)
+    real_fsync, real_switch, calls = host._files.fsync_dir, host._files.switch_link, []
+
+    def fsync(path):
+        calls.append(path)
+        if len(calls) <= refusals:
+            raise OSError(5, "Input/output error")
+        real_fsync(path)
+
+    def switch(link, target):
+        if target == "single":
+            raise host.HostError("no space left")
+        return real_switch(link, target)
+
+    monkeypatch.setattr(host._files, "fsync_dir", fsync)
+    monkeypatch.setattr(host._files, "switch_link", switch)
+    assert isinstance(built.commit(21, "h21"), kind)
+    assert os.readlink(settings.current) == mode
+
+
+def test_a_member_does_not_start_on_a_switch_that_is_not_on_disk(settings, monkeypatch):
+    built, systemd = frozen(settings)
+    os.unlink(settings.current)
+    os.symlink("raft", settings.current)
+
+    def failing(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(host._files, "fsync_dir", failing)
+    assert "Input/output error" in built.thaw().trouble
+    assert not systemd.active
+    assert os.path.exists(settings.frozen)
+
+
 def test_thaw_starts_again_behind_no_fence(settings):
     built, systemd = frozen(settings)
     assert built.thaw() == Thawed()
@@ -473,7 +509,8 @@ def test_a_member_without_a_block_says_what_it_saw(settings):
     assert "no block above 21 on node-1 within 1 s: unit active, height 21" in found["problem"]
 
 
-def test_the_bootstrap_race_is_healed_where_the_log_is_empty(settings):
+def test_the_bootstrap_race_is_healed_where_the_log_is_empty(settings, monkeypatch):
+    monkeypatch.setattr(host, "UNIT_LOOK", 0.05)
     built, systemd = running_member(settings, heights=[22])
     systemd.active = False
     systemd.log = ["error: bootstrap cluster: bootstrap only works on new clusters"]
@@ -597,6 +634,24 @@ def test_systemds_last_step_lifts_the_fence_and_starts(settings, tmp_path, role,
     if role == "coordinator":
         assert not os.path.exists(wanted.frozen)
         assert "nft delete table inet evnode_ha_ev_node" in said
+
+
+@pytest.mark.parametrize(("mode", "starts"), [("raft", False), ("single", True)])
+def test_systemds_last_step_starts_no_member_on_a_switch_that_is_not_on_disk(settings, tmp_path, mode, starts):
+    os.unlink(settings.current)
+    os.symlink(mode, settings.current)
+    open(settings.frozen, "w").close()
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, code in (("systemctl", 0), ("sync", 1)):
+        (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/said\nexit {code}\n')
+        (tools / name).chmod(0o755)
+    script = tmp_path / "restore.sh"
+    script.write_text(launch.restore_script(settings))
+    subprocess.run(["/bin/sh", str(script)], check=False, env={"PATH": f"{tools}:/usr/bin:/bin"})
+    said = (tmp_path / "said").read_text()
+    assert ("systemctl start" in said) is starts
+    assert os.path.exists(settings.frozen) is not starts
 
 
 def test_the_journal_tells_the_end(settings):

@@ -1,0 +1,28 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.evnode.sequencer_ha.plugins.filter.migration import FilterModule
+
+FILTERS = FilterModule().filters()
+MEMBERS = [{"name": f"node-{number}", "address": f"10.0.0.{number}"} for number in (1, 2)]
+
+
+def test_a_member_tries_every_port_of_the_others_and_none_of_its_own():
+    assert FILTERS["port_targets"](MEMBERS, "node-1", [5001, 7676]) == [
+        {"peer": "node-2", "address": "10.0.0.2", "port": 5001},
+        {"peer": "node-2", "address": "10.0.0.2", "port": 7676},
+    ]
+
+
+def test_only_what_was_opened_for_the_probe_has_to_be_open():
+    answers = [{"peer": "node-2", "port": port, "state": "refused"} for port in (5001, 7676)]
+    hostvars = {
+        "node-1": {"preflight_reached": {"ports": answers}, "preflight_listener": {"failed": True, "msg": "no"}},
+        "node-2": {"preflight_listener": {"listening": [5001]}},
+    }
+    found = FILTERS["reached_ports"](["node-1", "node-2"], hostvars)
+    assert [answer["opened"] for answer in found["node-1"]] == [True, False]
+    assert found["node-2"] == []

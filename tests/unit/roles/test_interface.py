@@ -1,0 +1,53 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator may set is said in several places; here they are held together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).parents[3]
+ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
+ASSIGNMENT = re.compile(r"^(?:# )?((evnode_\w+): .*)$", re.MULTILINE)
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def entry_points(role: str) -> dict[str, dict[str, Any]]:
+    specs = read(CHECKOUT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    return {name: spec.get("options", {}) for name, spec in specs.items()}
+
+
+def test_the_example_inventory_has_every_variable_as_it_is_by_default() -> None:
+    texts = ["roles/evnode/defaults/main.yml", "inventory.example/group_vars/evnode_members.yml"]
+    defaults, example = (ASSIGNMENT.findall((CHECKOUT / text).read_text(encoding="utf-8")) for text in texts)
+    assert len(defaults) > 20
+    assert example == defaults
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_are_the_documented_ones(role: str) -> None:
+    defaults = read(CHECKOUT / "roles" / role / "defaults" / "main.yml") or {}
+    documented = {name for options in entry_points(role).values() for name in options}
+    assert set(defaults) <= documented
+    for name, options in entry_points(role).items():
+        for option, spec in options.items():
+            if "default" in spec:
+                assert defaults[option] == spec["default"], f"{name}: {option}"
+            else:
+                computed = isinstance(defaults.get(option), str) and "{{" in defaults[option]
+                assert option not in defaults or computed, f"{name}: {option} has a default that is not documented"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_is_documented(role: str) -> None:
+    files = {path.stem for path in (CHECKOUT / "roles" / role / "tasks").glob("*.yml") if path.stem[0] != "_"}
+    assert files == set(entry_points(role))
