@@ -129,6 +129,10 @@ unit: $(VENV)/.ready $(NEXT)/.ready $(TARGET)/.ready ## unit tests under every P
 	cd lab/standin
 	go test ./...
 
+.PHONY: model
+model: $(VENV)/.ready ## search every schedule of the window: five members, two faults
+	PYTHONPATH=collections $(BIN)/python -m lab.model
+
 .PHONY: conformance
 conformance: standin ## the node's behaviour, of the stand-in or of EVNODE_BINARY
 	$(BIN)/python -m pytest -q -p no:cacheprovider lab/conformance --durations=10
@@ -138,9 +142,9 @@ scenarios: standin ## the Molecule scenarios in a lab; S="NAME ..." for some of 
 	$(BIN)/python -m lab.scenarios $(S)
 
 .PHONY: test
-test: ## everything: lint, unit tests, conformance, scenarios
+test: ## everything: lint, unit tests, model, conformance, scenarios
 	begin=$$(date +%s)
-	for part in lint unit conformance scenarios; do
+	for part in lint unit model conformance scenarios; do
 	    from=$$(date +%s)
 	    $(MAKE) $$part || { echo "make test: FAILED in $$part"; exit 1; }
 	    echo "=== $$part passed in $$(($$(date +%s) - from)) s"

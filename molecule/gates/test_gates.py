@@ -27,20 +27,28 @@ LIMITS = ("-e", '{"evnode_agree_timeout": 10, "evnode_health_timeout": 20}')
 REST = "cutover,verify,finalize"
 CUTOVER = ("--tags", "cutover", *COPY, *LIMITS)
 
-# Runs inside a host: once a file tells it to, writes one byte that is not the right one to the start of another file,
-# again and again.
+# Runs inside a host: once a file tells it to, writes one byte that is not the right one to the start of the largest
+# file below a directory, empty space not counted, again and again. Files of a store come and go.
 ALTER = """
 import os, sys, time
-path, go = sys.argv[1:]
+store, go = sys.argv[1:]
+def largest():
+    paths = [os.path.join(folder, name) for folder, _folders, names in os.walk(store) for name in names]
+    return max(paths, key=lambda path: os.stat(path).st_blocks)
+right = {}
 while not os.path.exists(go):
+    path = largest()
+    right[path] = open(path, "rb").read(1)[0]
     time.sleep(0.005)
-right = open(path, "rb").read(1)[0]
 turn = 0
 while True:
     turn += 1
     try:
+        path = largest()
         with open(path, "r+b", buffering=0) as file:
-            file.write(bytes([right ^ (1 + turn % 2)]))
+            known = right.setdefault(path, file.read(1)[0])
+            file.seek(0)
+            file.write(bytes([known ^ (1 + turn % 2)]))
     except FileNotFoundError:
         pass
     time.sleep(0.001)
@@ -78,14 +86,9 @@ def when(lab: Settings, host: Host, event: str, run: Running, known: int) -> Non
 
 @contextlib.contextmanager
 def altering(lab: Settings, host: Host) -> Iterator[Callable[[], None]]:
-    """Alter one byte of a host's store all the time, once what this gives is called.
-
-    It is one of its largest file, empty space not counted.
-    """
+    """Alter one byte of a host's store all the time, once what this gives is called."""
     store, go = f"{lab.layout.home}/data", "/run/alter"
-    listed = machine.execute(host, ["find", store, "-type", "f", "-printf", "%b %p\\n"]).stdout
-    _blocks, path = max((int(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in listed.splitlines())
-    program = ["systemd-run", "--quiet", "--collect", "--unit=alter", "python3", "-c", ALTER, path, go]
+    program = ["systemd-run", "--quiet", "--collect", "--unit=alter", "python3", "-c", ALTER, store, go]
     machine.execute(host, program)
     try:
         yield (machine.root(host) / go.lstrip("/")).touch

@@ -106,8 +106,8 @@ def firewall(lab: Settings, host: str, source: str, port: int, verdict: str) -> 
     """Let a host refuse what comes from another one to a TCP port, for a while."""
     target = lab.host(host)
     rule = f"ip saddr {lab.host(source).address} tcp dport {port} {verdict}"
-    chain_text = f"chain in {{ type filter hook input priority 0; {rule}; }}"
-    machine.execute(target, ["nft", "-f", "-"], stdin=f"table inet planted {{ {chain_text} }}\n")
+    lines = ["table inet planted {", "chain refused {", "type filter hook input priority 0;", rule, "}", "}", ""]
+    machine.execute(target, ["nft", "-f", "-"], stdin="\n".join(lines))
     try:
         yield
     finally:

@@ -80,7 +80,13 @@ def listen(
     """Open the ports at ``address`` for at most ``lifetime`` seconds, and return when all of them are open."""
     unit = unit_name(label)
     argv = [python, "-c", _LISTENER, address, *(str(port) for port in ports)]
-    properties = {"DynamicUser": "yes", "AmbientCapabilities": "CAP_NET_BIND_SERVICE"}
+    # Not a user of its own: systemd would make directories for it.
+    properties = {
+        "CapabilityBoundingSet": "CAP_NET_BIND_SERVICE",
+        "NoNewPrivileges": "yes",
+        "ProtectSystem": "strict",
+        "ProtectHome": "yes",
+    }
     launch(Transient(unit, argv, lifetime, properties), run=run)
 
     def closed() -> list[int] | None:

@@ -85,6 +85,8 @@ class State:
     height: int = 0
     n: int = 0
     hash: str = ""
+    seen: bool = False
+    """Whether this side saw the hash of block ``n`` itself; otherwise the first acknowledgement named it."""
     manifest: str = ""
     patient: bool = True
     reason: str = ""
@@ -208,7 +210,7 @@ def _frozen(plan: Plan, state: State, event: Frozen) -> Result:
         return _abort(state, f"the sequencer stopped at height {event.n}, below {state.height} seen before")
     if plan.seed != "follow" and not event.hash:
         return _abort(state, f"the hash of block {event.n} was not seen before the sequencer stopped")
-    state = dataclasses.replace(state, phase=AGREE, n=event.n, hash=event.hash)
+    state = dataclasses.replace(state, phase=AGREE, n=event.n, hash=event.hash, seen=bool(event.hash))
     actions: tuple[Action, ...] = ()
     for peer in state.peers:
         state, told = _tell(plan, state, peer)
@@ -283,7 +285,7 @@ def _agree(plan: Plan, state: State, actions: tuple[Action, ...]) -> Result:
                 )
                 return state, actions + more
     holding = sum(1 for peer in state.peers if peer.holds)
-    if holding < plan.enough or not state.hash:
+    if holding < _needed(plan, state) or not state.hash:
         return state, actions
     waiting = any(not peer.holds and not peer.out for peer in state.peers)
     if waiting and state.patient:
@@ -291,6 +293,11 @@ def _agree(plan: Plan, state: State, actions: tuple[Action, ...]) -> Result:
     state = dataclasses.replace(state, phase=COMMITTING)
     off = (Timer("agree", None), Timer("grace", None), Timer("straggler", None))
     return state, (*actions, *off, Commit(state.n, state.hash))
+
+
+def _needed(plan: Plan, state: State) -> int:
+    """How many have to hold block ``n``. A hash that only one store vouches for may be that of a damaged store."""
+    return plan.enough if state.seen else max(plan.enough, 2)
 
 
 def _committed(state: State) -> Result:
@@ -362,6 +369,8 @@ def _standing(state: State) -> str:
             words.append(f"{peer.id}: {peer.trouble or 'not connected'}")
         elif not peer.acked:
             words.append(f"{peer.id}: {peer.trouble or 'no acknowledgement'}, last reported height {peer.height}")
+    if not state.seen and sum(1 for peer in state.peers if peer.holds) == 1:
+        words.append("its hash is known from one store only")
     return "; ".join(words) or "no digest of the sequencer's own files"
 
 

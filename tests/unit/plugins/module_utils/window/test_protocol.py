@@ -339,6 +339,20 @@ def test_a_connection_that_comes_back_in_time_is_no_matter():
     assert node.phase == "agree"
 
 
+def test_a_hash_that_the_sequencer_did_not_see_takes_two_stores_to_vouch_for_it():
+    node = Coordinator(require_all=False, participants=OTHERS[:2]).arm(OTHERS[:2]).freeze(digest="")
+    node(Ack("node-2", 21, "damaged"))
+    node(Ack("node-3", 21, "h21"))
+    node(None, now=LIMITS.agree + 1)
+    assert node.phase == coordinator.ABORTING and node.of(Commit) == []
+    assert "known from one store only" in node.driver.state.reason
+    node = Coordinator(require_all=False, participants=OTHERS[:2]).arm(OTHERS[:2]).freeze(digest="")
+    node(Ack("node-2", 21, "h21"))
+    assert node.of(Commit) == []
+    node(Ack("node-3", 21, "h21"))
+    assert node.of(Commit) == [Commit(21, "h21")]
+
+
 def test_a_quorum_waits_a_moment_for_the_rest_and_goes_on():
     node = Coordinator(require_all=False).arm().freeze()
     node(Ack("node-2", 21, "h21"))
