@@ -110,3 +110,21 @@ def test_stages_from_the_cutover_on(lab: Settings, finished: dict[str, Outcome],
     for host in lab.hosts:
         assert machine.execute(host, ["systemctl", "is-enabled", unit]).stdout.strip() == "enabled", host.name
     note(", ".join(f"{stage} {outcome.seconds:.0f} s" for stage, outcome in finished.items()))
+
+
+def test_the_way_back_from_a_cluster_that_went_on_without_node_1(
+    lab: Settings, controller: Controller, finished: dict[str, Outcome], note: Callable[[str], None]
+) -> None:
+    host, *others = lab.hosts
+    machine.execute(host, ["systemctl", "stop", f"{lab.layout.unit}.service"])
+    tip = max(height for other in others if (height := history.height(lab, other)) is not None)
+    history.wait_for_height(lab, tip + 3, others)
+    made = history.blocks(lab, others[0], 1, tip + 3)
+    outcome = controller.run("back", "--tags", "rollback", *SEED)
+    assert outcome.code == 0, outcome.errors()
+    assert "holds the most advanced store" in outcome.text
+    assert history.single_problems(lab, made, cluster=True) == []
+    history.wait_for_height(lab, tip + 6)
+    assert history.disagreements(lab, 1, tip + 6) == []
+    last = history.height(lab, host) or 0
+    note(f"rollback with the store moved: {max(history.gaps_s(history.blocks(lab, host, tip + 2, last))):.3f} s")

@@ -18,7 +18,7 @@ from lab.rpc import Block
 from lab.settings import Host, Settings
 from lab.shell import wait_for
 from lab.trial import history
-from lab.trial.disk import running
+from lab.trial.disk import Untouched, running
 from lab.trial.play import Controller, Outcome, Running
 
 COPY = ("-e", "evnode_seed=copy")
@@ -212,3 +212,32 @@ def test_the_same_command_succeeds_afterwards(
     assert kept == chain_so_far
     assert len(fleet.status(lab)["cut"]) == 0
     note(f"the rest of the migration after all of that: {outcome.seconds:.0f} s")
+
+
+def test_there_is_no_way_back_while_a_member_is_missing(lab: Settings, controller: Controller) -> None:
+    gone = lab.hosts[4]
+    network.partition(lab, gone, [])
+    before = Untouched(lab, ignore=[f"{lab.layout.home.lstrip('/')}/*"])
+    pids = [running(lab, host)["MainPID"] for host in lab.hosts[:4]]
+    outcome = controller.run("one-missing", "--tags", "rollback", *COPY)
+    assert outcome.code != 0
+    said = outcome.text.partition("Refused, and nothing was changed:")[2]
+    assert gone.name in said and "evnode_rollback_trust" in said, outcome.tail()
+    assert before.changes() == []
+    assert [running(lab, host)["MainPID"] for host in lab.hosts[:4]] == pids
+    network.heal(lab, gone)
+
+
+def test_the_way_back_with_blocks_of_the_cluster(
+    lab: Settings, controller: Controller, note: Callable[[str], None]
+) -> None:
+    tip = history.height(lab, lab.hosts[0])
+    assert tip
+    history.wait_for_height(lab, tip)
+    made = history.blocks(lab, lab.hosts[0], 1, tip)
+    outcome = controller.run("back", "--tags", "rollback", *COPY)
+    assert outcome.code == 0, outcome.errors()
+    assert "The single sequencer produces." in outcome.text
+    assert history.single_problems(lab, made, cluster=True) == []
+    after = history.blocks(lab, lab.hosts[0], tip, history.height(lab, lab.hosts[0]) or 0)
+    note(f"rollback with blocks of the cluster: {max(history.gaps_s(after)):.3f} s without a block")

@@ -46,11 +46,25 @@ def window_outcome(
     return decide.window_outcome(_registered(names, hostvars, variable), sequencer, quorum)._asdict()
 
 
+def way_back_at_all(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], freeze: Mapping[str, t.Any] | None, trust: str = ""
+) -> str:
+    """Say what stands in the way of going back, before anything is stopped."""
+    statuses, heads = (_registered(names, hostvars, name) for name in ("verification_status", "rollback_head"))
+    return decide.way_back_at_all(statuses, heads, freeze, trust)
+
+
 def way_back(
-    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, freeze: Mapping[str, t.Any] | None
-) -> dict[str, str]:
-    """Decide the rollback case."""
-    return decide.way_back(_registered(names, hostvars, variable), freeze)._asdict()
+    names: Sequence[str],
+    hostvars: Mapping[str, t.Any],
+    freeze: Mapping[str, t.Any] | None,
+    sequencer: str,
+    trust: str = "",
+    asked: bool = False,
+) -> dict[str, t.Any]:
+    """Decide the rollback case from the heads of the stopped members."""
+    heads = _registered(names, hostvars, "rollback_head")
+    return decide.way_back(heads, freeze, sequencer, trust, asked=asked)._asdict()
 
 
 def _statuses(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str) -> dict[str, t.Any]:
@@ -62,11 +76,11 @@ def member_statuses(names: Sequence[str], hostvars: Mapping[str, t.Any], variabl
     return _statuses(names, hostvars, variable)
 
 
-def blocks_above(
+def heights_to_keep(
     names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, freeze: Mapping[str, t.Any]
-) -> dict[str, int]:
-    """Return the members that hold a block above the freeze."""
-    return decide.blocks_above(_statuses(names, hostvars, variable), freeze)
+) -> list[int]:
+    """Return the heights that a stopped member is asked for."""
+    return decide.heights_to_keep(_statuses(names, hostvars, variable), freeze)
 
 
 def heights_to_compare(
@@ -146,10 +160,10 @@ class FilterModule:
         return {
             "assume_peer_ids": decide.assume_peer_ids,
             "at_the_tip": at_the_tip,
-            "blocks_above": blocks_above,
             "copy_clients": copy_clients,
             "count_healthy": count_healthy,
             "heights_to_compare": heights_to_compare,
+            "heights_to_keep": heights_to_keep,
             "host_receipts": host_receipts,
             "migration_plan": decide.migration_plan,
             "member_statuses": member_statuses,
@@ -163,6 +177,7 @@ class FilterModule:
             "status_table": status_table,
             "unreadable_members": unreadable_members,
             "way_back": way_back,
+            "way_back_at_all": way_back_at_all,
             "window_outcome": window_outcome,
             "window_summary": decide.window_summary,
         }

@@ -165,6 +165,15 @@ def _head(node: NodeClient, store: Store, state: dict[str, t.Any]) -> dict[str, 
             f"The store in {store.home} is at {height} and its header store at {node.p2p_head()['height']}; "
             "start the node as a follower once so that both are equal, or copy the store again"
         )
+    head["da_included"] = _da_included(node)
     known = {"height": height, "head_hash": head["hash"]}
     head["headers"] = {str(asked): header_at(node, asked, known) for asked in store.heights if 0 < asked <= height}
     return head
+
+
+def _da_included(node: NodeClient) -> int | None:
+    """Return the height up to which blocks are on the data availability layer; None where the store knows of none."""
+    try:
+        return node.metadata("d")
+    except RpcError:
+        return None

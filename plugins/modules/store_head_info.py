@@ -107,6 +107,9 @@ head:
     time:
       description: Its time, RFC 3339.
       type: str
+    da_included:
+      description: Height up to which the store knows blocks to be on the data availability layer, V(null) for none.
+      type: int
     headers:
       description: For each of O(heights) its C(hash), C(parent), C(time_ns) and C(header_digest).
       type: dict

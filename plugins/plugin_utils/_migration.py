@@ -12,7 +12,7 @@ import os
 import typing as t
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Registered = t.Mapping[str, t.Any]
 
@@ -151,40 +151,138 @@ def _next(height: t.Any) -> t.Any:
 
 
 class Way(t.NamedTuple):
-    """Which way back there is: ``case`` a, b, c or none, and the sentence for the operator."""
+    """The way back to the single sequencer.
+
+    ``case``: ``a`` (no block above N anywhere), ``b`` (blocks above N, and ``member`` is proven to hold all of them),
+    ``c`` (not provable), ``ask`` (``member`` has to tell its blocks at ``heights`` first). ``member`` holds the most
+    advanced store, at ``height`` with ``hash``; ``copy`` tells whether that store has to be moved to the sequencer.
+    """
 
     case: str
     reason: str
+    member: str = ""
+    height: int = 0
+    hash: str = ""
+    copy: bool = False
+    heights: Sequence[int] = ()
 
 
-def way_back(heads: Mapping[str, Registered | None], freeze: Mapping[str, t.Any] | None) -> Way:
-    """Decide the rollback case from the members' heads and from block N as it was at the freeze.
+def way_back_at_all(
+    statuses: Mapping[str, Registered | None],
+    heads: Mapping[str, Registered | None],
+    freeze: Mapping[str, t.Any] | None,
+    trust: str = "",
+) -> str:
+    """Say what stands in the way of going back, before anything is stopped; empty where nothing does.
 
-    a: every member was read and none is above N. b: some member holds a block above N. c: it cannot be proven.
+    A member counts as read when its node tells its height, or, where the node is stopped, its store does.
     """
     if not freeze or freeze.get("n") is None:
-        return Way(
-            "c", "The sequencer's host holds no receipt of the freeze, so nobody can tell which block was the last."
+        return _NO_FREEZE
+    if trust:
+        return (
+            ""
+            if trust in statuses
+            else f"{trust}, the member to trust, is no member; the members are {_list(statuses)}."
         )
+    silent = {}
+    for name, result in statuses.items():
+        reason = reason_of(result)
+        known = ((result or {}).get("status") or {}).get("height")
+        head = ((heads.get(name) or {}).get("head") or {}).get("height")
+        if reason or (known is None and head is None):
+            silent[name] = reason or str((heads.get(name) or {}).get("msg", "tells no height"))
+    return _unread(silent) if silent else ""
+
+
+def way_back(
+    heads: Mapping[str, Registered | None],
+    freeze: Mapping[str, t.Any] | None,
+    sequencer: str,
+    trust: str = "",
+    *,
+    asked: bool = False,
+) -> Way:
+    """Decide the way back from the heads of the stopped members and from block N as it was at the freeze.
+
+    ``trust`` names the member whose store counts, by the operator's word, where the others cannot be read or differ.
+    ``asked``: the most advanced member has been asked for all heights that are compared.
+    """
+    if not freeze or freeze.get("n") is None:
+        return Way("c", _NO_FREEZE)
     missing = unreadable(heads, "head")
+    if trust:
+        missing = {name: why for name, why in missing.items() if name == trust}
     if missing:
-        named = "; ".join(f"{name} {why}" for name, why in sorted(missing.items()))
-        return Way("c", f"A member that could not be read may hold blocks that no other has: {named}.")
-    numbers = {name: int(((result or {}).get("head") or {}).get("height") or 0) for name, result in heads.items()}
-    above = {name: height for name, height in numbers.items() if height > freeze["n"]}
-    if above:
-        named = ", ".join(f"{name} at {height}" for name, height in sorted(above.items()))
-        return Way("b", f"The cluster has made blocks above {freeze['n']}: {named}.")
-    return Way("a", f"No member holds a block above {freeze['n']}.")
+        return Way("c", _unread(missing))
+    stores = {name: t.cast("dict[str, t.Any]", (result or {}).get("head") or {}) for name, result in heads.items()}
+    stores = {name: store for name, store in stores.items() if store}
+    numbers = {name: int(store.get("height") or 0) for name, store in stores.items()}
+    best = numbers[trust] if trust else max(numbers.values())
+    holders = [trust] if trust else sorted(name for name, height in numbers.items() if height == best)
+    member = sequencer if sequencer in holders else holders[0]
+    n, digest = int(freeze["n"]), str(freeze.get("hash") or "")
+    if best < n:
+        return Way("c", f"{member} holds the most advanced store, at {best}, and block {n} existed before the cutover.")
+    included = {name: height for name, store in stores.items() if (height := store.get("da_included") or 0) > best}
+    if included:
+        named = ", ".join(f"{name} knows of {height}" for name, height in sorted(included.items()))
+        return Way("c", f"Blocks above {best} are on the data availability layer already, for good: {named}.")
+    compared = {} if trust else {name: height for name, height in numbers.items() if height > 0 and name != member}
+    wanted = sorted({n, *compared.values()})
+    known = _hashes(stores[member])
+    unknown = [height for height in wanted if height not in known]
+    if unknown and not asked:
+        return Way("ask", f"{member} has to tell its blocks {unknown}.", member, best, heights=wanted)
+    differing = {
+        name: f"block {height} is {stores[name].get('hash')} there and {known.get(height) or 'unknown'} on {member}"
+        for name, height in compared.items()
+        if not known.get(height) or stores[name].get("hash") != known[height]
+    }
+    if digest and known.get(n) != digest:
+        differing[member] = f"block {n} is {known.get(n) or 'unknown'} there and was {digest} at the freeze"
+    if differing:
+        named = "; ".join(f"{name}: {why}" for name, why in sorted(differing.items()))
+        return Way("c", f"The members hold different histories. {named}.")
+    copy = numbers.get(sequencer, -1) != best or (bool(trust) and trust != sequencer)
+    if best == n and not copy:
+        return Way("a", f"No member holds a block above {n}.", member, best, known.get(best, ""))
+    word = "by your word" if trust else "the others are its beginnings"
+    return Way(
+        "b", f"{member} holds the most advanced store, at {best}; {word}.", member, best, known.get(best, ""), copy
+    )
 
 
-def blocks_above(statuses: Mapping[str, Mapping[str, t.Any]], freeze: Mapping[str, t.Any]) -> dict[str, int]:
-    """Return the height of every member that is known to hold a block above the freeze."""
-    limit = freeze.get("n")
-    if limit is None:
-        return {}
-    heights = {name: (status or {}).get("height") for name, status in statuses.items()}
-    return {name: height for name, height in heights.items() if isinstance(height, int) and height > limit}
+_NO_FREEZE = "The sequencer's host holds no receipt of the freeze, so nobody can tell which block was the last."
+
+
+def _unread(missing: Mapping[str, str]) -> str:
+    named = "; ".join(f"{name} {why}" for name, why in sorted(missing.items()))
+    return f"A member that could not be read may hold blocks that no other has: {named}."
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _hashes(store: Mapping[str, t.Any]) -> dict[int, str]:
+    """The hashes of a store's blocks by their height, as far as it was asked for them."""
+    found = {
+        int(height): str(header["hash"])
+        for height, header in (store.get("headers") or {}).items()
+        if header.get("hash")
+    }
+    if store.get("height") and store.get("hash"):
+        found[int(store["height"])] = str(store["hash"])
+    return found
+
+
+def heights_to_keep(statuses: Mapping[str, Mapping[str, t.Any]], freeze: Mapping[str, t.Any]) -> list[int]:
+    """Return the heights that a stopped member is asked for: N, and those near a tip, where others may have ended."""
+    tips = {height for status in statuses.values() if isinstance(height := (status or {}).get("height"), int)}
+    if freeze.get("n") is not None:
+        tips.add(int(freeze["n"]))
+    return sorted({height for tip in tips for height in range(max(1, tip - 3), tip + 13)})
 
 
 def heights_to_compare(

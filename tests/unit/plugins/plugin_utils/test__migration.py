@@ -85,27 +85,101 @@ def test_no_receipt_of_the_sequencers_host_is_unknown_not_aborted():
     assert "timed out" in outcome.reason
 
 
+def store(height, *, fork_from=None, **more):
+    """A stopped member's head, with the hash of each of its blocks."""
+
+    def digest(number):
+        return f"x{number}" if fork_from is not None and number >= fork_from else f"h{number}"
+
+    headers = {str(number): {"hash": digest(number)} for number in range(max(1, height - 5), height + 1)}
+    return {"head": {"height": height, "hash": digest(height) if height else None, "headers": headers, **more}}
+
+
 def heads(*heights):
-    return {name: {"head": {"height": height, "hash": "aa"}} for name, height in zip(MEMBERS, heights, strict=False)}
+    return {name: store(height) for name, height in zip(MEMBERS, heights, strict=False)}
+
+
+FREEZE = {"n": 10, "hash": "h10"}
 
 
 @pytest.mark.parametrize(
     ("found", "freeze", "case"),
     [
-        pytest.param(heads(10, 10, 10, 10, 10), {"n": 10}, "a", id="nobody-above"),
-        pytest.param(heads(10, 9, 10, 10, 10), {"n": 10}, "a", id="one-behind-is-no-matter"),
-        pytest.param(heads(10, 10, 11, 10, 10), {"n": 10}, "b", id="one-above"),
-        pytest.param({**heads(10, 10, 10, 10), "node-5": {"msg": "no route"}}, {"n": 10}, "c", id="one-unread"),
-        pytest.param({**heads(11, 10, 10, 10), "node-5": None}, {"n": 10}, "c", id="unread-counts-before-above"),
+        pytest.param(heads(10, 10, 10, 10, 10), FREEZE, "a", id="nobody-above"),
+        pytest.param(heads(10, 9, 10, 10, 10), FREEZE, "a", id="one-behind-is-no-matter"),
+        pytest.param(heads(10, 0, 10, 10, 10), FREEZE, "a", id="one-empty-is-no-matter"),
+        pytest.param(heads(10, 10, 11, 10, 10), FREEZE, "b", id="one-above"),
+        pytest.param(heads(9, 10, 10, 10, 10), FREEZE, "b", id="the-sequencer-lost-a-block"),
+        pytest.param(heads(9, 9, 9, 9, 9), FREEZE, "c", id="all-lost-a-block"),
+        pytest.param({**heads(10, 10, 10, 10), "node-5": {"msg": "no route"}}, FREEZE, "c", id="one-unread"),
+        pytest.param({**heads(11, 10, 10, 10), "node-5": None}, FREEZE, "c", id="unread-counts-before-above"),
         pytest.param(heads(10, 10, 10, 10, 10), {}, "c", id="no-receipt-of-the-freeze"),
+        pytest.param({**heads(12, 12, 12, 12), "node-5": store(11, fork_from=11)}, FREEZE, "c", id="another-head"),
+        pytest.param({**heads(12, 12, 12, 12), "node-5": store(12, fork_from=12)}, FREEZE, "c", id="two-heads"),
+        pytest.param(heads(12, 12, 12, 12, 12), {"n": 10, "hash": "h"}, "c", id="not-the-block-of-the-freeze"),
+        pytest.param({**heads(12, 12, 12, 12), "node-5": store(11, da_included=13)}, FREEZE, "c", id="more-on-da"),
+        pytest.param({**heads(12, 12, 12, 12), "node-5": store(11, da_included=12)}, FREEZE, "b", id="all-on-da"),
+        pytest.param(heads(30, 30, 12, 30, 30), FREEZE, "ask", id="one-far-behind"),
     ],
 )
 def test_way_back(found, freeze, case):
-    assert decide.way_back(found, freeze).case == case
+    assert decide.way_back(found, freeze, "node-1").case == case
 
 
-def test_way_back_names_the_member_and_its_height():
-    assert "node-3 at 12" in decide.way_back(heads(10, 10, 12, 10, 10), {"n": 10}).reason
+@pytest.mark.parametrize(
+    ("heights", "member", "copy"),
+    [
+        ((12, 12, 12, 12, 12), "node-1", False),
+        ((11, 12, 12, 11, 11), "node-2", True),
+        ((12, 11, 13, 12, 12), "node-3", True),
+    ],
+)
+def test_the_most_advanced_store_is_moved_where_the_sequencer_is_behind(heights, member, copy):
+    way = decide.way_back(heads(*heights), FREEZE, "node-1")
+    assert (way.case, way.member, way.copy) == ("b", member, copy)
+    assert (way.height, way.hash) == (max(heights), f"h{max(heights)}")
+
+
+def test_the_most_advanced_member_is_asked_for_what_is_compared_and_once_only():
+    found = heads(30, 30, 12, 30, 30)
+    way = decide.way_back(found, FREEZE, "node-1")
+    assert (way.member, list(way.heights)) == ("node-1", [10, 12, 30])
+    assert decide.way_back(found, FREEZE, "node-1", asked=True).case == "c"
+    found["node-1"]["head"]["headers"].update({"10": {"hash": "h10"}, "12": {"hash": "h12"}})
+    assert decide.way_back(found, FREEZE, "node-1", asked=True).case == "b"
+
+
+def test_different_histories_are_named_with_height_and_member():
+    found = {**heads(12, 12, 12, 12), "node-5": store(11, fork_from=11)}
+    assert "node-5: block 11 is x11 there and h11 on node-1" in decide.way_back(found, FREEZE, "node-1").reason
+
+
+def test_the_operators_word_counts_but_not_against_the_freeze_or_what_is_on_da():
+    found = {**heads(12, 12, 13, 12), "node-5": {"msg": "no route"}}
+    way = decide.way_back(found, FREEZE, "node-1", "node-2")
+    assert (way.case, way.member, way.height, way.copy) == ("b", "node-2", 12, True)
+    assert decide.way_back(found, FREEZE, "node-1", "node-5").case == "c"
+    assert decide.way_back(found, {"n": 10, "hash": "other"}, "node-1", "node-2").case == "c"
+    found["node-3"] = store(13, da_included=13)
+    assert decide.way_back(found, FREEZE, "node-1", "node-2").case == "c"
+
+
+def test_what_stands_in_the_way_is_known_before_anything_is_stopped():
+    live = {name: {"status": {"height": 12}} for name in MEMBERS}
+    assert decide.way_back_at_all(live, {}, FREEZE) == ""
+    assert "no receipt" in decide.way_back_at_all(live, {}, {})
+    live["node-4"] = {"status": {"height": None}}
+    assert "node-4" in decide.way_back_at_all(live, {"node-4": {"msg": "it is activating"}}, FREEZE)
+    assert decide.way_back_at_all(live, {"node-4": store(11)}, FREEZE) == ""
+    live["node-4"] = {"unreachable": True, "msg": "timed out"}
+    assert "node-4 was unreachable: timed out" in decide.way_back_at_all(live, {}, FREEZE)
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-2") == ""
+    assert "no member" in decide.way_back_at_all(live, {}, FREEZE, "node-9")
+
+
+def test_a_stopped_member_is_asked_for_the_freeze_and_for_blocks_near_every_tip():
+    asked = decide.heights_to_keep({"node-1": {"height": 40}, "node-2": {}}, FREEZE)
+    assert {10, 38, 40, 45} <= set(asked) and 30 not in asked
 
 
 def test_at_the_tip_names_who_is_behind_and_by_how_much():
