@@ -89,16 +89,36 @@ demo: standin ## all of it: hosts, chain, migration; leaves the result up to loo
 	echo "Cut the power of a member:          $(LAB) power-cut node-1"
 	echo "Take it all down:                   make lab-down"
 
+# Parts that do not know of each other, two at a time; what each says stays together.
+TOGETHER := --jobs=2 --output-sync=target --no-print-directory
+LINTERS := sanity lint-ansible lint-types lint-style lint-shell lint-go
+
 .PHONY: lint
-lint: $(VENV)/.ready sanity ## every linter
+lint: $(VENV)/.ready ## every linter
+	$(MAKE) $(TOGETHER) $(LINTERS)
+
+.PHONY: lint-style
+lint-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/yamllint --strict .
+	$(BIN)/antsibull-changelog lint
+
+.PHONY: lint-types
+lint-types:
 	$(BIN)/mypy -p lab
 	$(BIN)/mypy -p ansible_collections.evnode.sequencer_ha.plugins
-	$(BIN)/yamllint --strict .
+
+.PHONY: lint-ansible
+lint-ansible:
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
-	$(BIN)/antsibull-changelog lint
+
+.PHONY: lint-shell
+lint-shell:
 	git ls-files -z --cached --others --exclude-standard -- .ci 'lab/*.sh' | xargs -0 shellcheck
+
+.PHONY: lint-go
+lint-go:
 	cd lab/standin
 	unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .)
 	if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted" >&2; exit 1; fi
@@ -108,24 +128,43 @@ lint: $(VENV)/.ready sanity ## every linter
 sanity: $(VENV)/.ready ## ansible-test sanity on a copy of the tree
 	.ci/sanity $(CURDIR)/$(BIN)/python
 
+UNITS := unit-controller unit-next unit-target unit-integration unit-standin
+PYTEST := -m pytest -q -p no:cacheprovider
+
 .PHONY: unit
+unit: export PYTHONDONTWRITEBYTECODE := 1
 unit: $(VENV)/.ready $(NEXT)/.ready $(TARGET)/.ready ## unit tests under every Python and ansible-core at hand
-	export PYTHONDONTWRITEBYTECODE=1
+	$(MAKE) $(TOGETHER) $(UNITS)
+
+.PHONY: unit-controller
+unit-controller:
 	echo "--- $$($(BIN)/python --version), ansible-core $$($(BIN)/python -c 'import ansible.release as r; print(r.__version__)')"
-	$(BIN)/python -m pytest -q -p no:cacheprovider
+	$(BIN)/python $(PYTEST)
+
+.PHONY: unit-next
+unit-next:
 	if [ -x $(NEXT)/bin/python ]; then
 	    echo "--- $$($(NEXT)/bin/python --version), ansible-core $$($(NEXT)/bin/python -c 'import ansible.release as r; print(r.__version__)')"
-	    $(NEXT)/bin/python -m pytest -q -p no:cacheprovider
+	    $(NEXT)/bin/python $(PYTEST)
 	fi
+
+.PHONY: unit-target
+unit-target:
 	if [ -x $(TARGET)/bin/python ]; then
 	    echo "--- $$($(TARGET)/bin/python --version), what runs on members"
-	    $(TARGET)/bin/python -m pytest -q -p no:cacheprovider tests/unit/plugins/module_utils
+	    $(TARGET)/bin/python $(PYTEST) tests/unit/plugins/module_utils
 	fi
+
+.PHONY: unit-integration
+unit-integration:
 	if [ -x /usr/sbin/sshd ] && [ "$$(id -u)" = 0 ]; then
-	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/integration
+	    $(BIN)/python $(PYTEST) tests/integration
 	else
 	    echo "no sshd, or not root: the one-time ssh server is tested in the lab only"
 	fi
+
+.PHONY: unit-standin
+unit-standin:
 	cd lab/standin
 	go test ./...
 
@@ -155,6 +194,10 @@ test: ## everything: lint, unit tests, model, conformance, scenarios
 .PHONY: bench
 bench: standin ## N migrations in a lab of its own, measured; N=20 [EVNODE_BINARY=… DA_COMMAND=…]
 	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),bench,$(LAB_NAME)) $(BIN)/python -m lab.bench --runs $(N)
+
+.PHONY: chaos
+chaos: standin ## N cutovers in which something dies; N=150 SEED=0 [EVNODE_BINARY=… DA_COMMAND=…]
+	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),chaos,$(LAB_NAME)) $(BIN)/python -m lab.chaos --cases $(N)
 
 .PHONY: clean
 clean: ## remove what was built; the lab is taken down, the cached host image stays

@@ -185,8 +185,12 @@ def test_three_members_that_cannot_start(
     victims, first = lab.hosts[2:], lab.hosts[0]
     known = len(history.events(lab, first))
     broken(lab, victims)
-    outcome = controller.run("cannot-start", *CUTOVER)
+    run = controller.start("cannot-start", CUTOVER)
+    when(lab, first, "committed", run, known)
+    second = controller.run("meanwhile", *CUTOVER)
+    outcome = run.wait()
     broken(lab, victims, mend=True)
+    assert second.code != 0 and "Expected no other run on this host, found run" in second.text, second.tail()
     assert outcome.code != 0
     assert "Rolled back, the single sequencer produces" in outcome.text, outcome.tail()
     for victim in victims:

@@ -291,15 +291,13 @@ def _signer(evidence: Evidence, name: str) -> Iterator[Verdict]:
         remedy = "give every joiner its own access to the key (read the public key, sign) before the migration"
         yield Verdict("signer-in-kms", WARN, name, "a signer that every member can use", "a key in a KMS", remedy)
     elif address and proposer and address != proposer and "signer_not_proposer" not in known:
-        remedy = "set evnode_signer_path to the key that signs the chain's blocks"
+        remedy = "name the key that signs the chain's blocks: signer_path in evnode_overrides"
         yield Verdict("signer-not-proposer", BLOCK, name, f"a signer of address {proposer}", str(address), remedy)
     elif address and address == proposer:
         yield Verdict("signer-is-proposer", OK, name, f"a signer of address {proposer}", "it is")
     host = evidence.answering.get(name, {})
     if host.get("signer_problem"):
-        remedy = (
-            "correct evnode_passphrase_file or evnode_signer_path: a member that cannot open the signer cannot start"
-        )
+        remedy = "correct passphrase_file or signer_path in evnode_overrides: without the signer no member can start"
         found = str(host["signer_problem"])
         yield Verdict("signer-locked", BLOCK, name, "a passphrase that opens the signer", found, remedy)
     elif host.get("signer_address"):
@@ -364,7 +362,7 @@ def _home(name: str, host: Data, profile: Data, *, foreign: bool) -> Iterator[Ve
     home = str(profile.get("home") or "the home")
     if genesis and wanted and genesis != wanted:
         found = f"another genesis (chain {host.get('home_chain_id') or 'unknown'})"
-        remedy = f"move {home} away on this host, or set evnode_home for it"
+        remedy = f"move {home} away on this host"
         yield Verdict("other-chain", BLOCK, name, f"no other chain in {home}", found, remedy)
     elif host.get("home_has_blocks") and not genesis:
         remedy = f"move {home} away on this host: nobody can tell which chain its blocks belong to"

@@ -339,20 +339,22 @@ class Reading:
         source = raw["yaml"]
         if not raw["home"]:
             self._problem(
-                "home_unknown", "the command line has no --home and the account has no home", "set evnode_home"
+                "home_unknown",
+                "the command line has no --home and the account has no home",
+                "put home into evnode_overrides",
             )
             return
         if raw["home_origin"] == "default" and not probed.get("genesis"):
             self._problem(
                 "home_unknown",
                 f"the command line has no --home, and {raw['home']} holds no genesis",
-                "set evnode_home, or put --home into the unit",
+                "put --home into the unit, or home into evnode_overrides",
             )
         if not source["present"]:
             self._problem(
                 "yaml_missing",
                 f"{source['path']} does not exist",
-                "nothing to do if flags say it all; else set evnode_home",
+                "nothing to do if flags say it all; else put home into evnode_overrides",
             )
         elif not source["readable"]:
             self._problem(
@@ -361,11 +363,19 @@ class Reading:
                 "make the file readable for the account of the service and restart the sequencer",
             )
         if not probed.get("genesis"):
-            self._problem("genesis_missing", f"{raw['home']}/config/genesis.json does not exist", "set evnode_home")
+            self._problem(
+                "genesis_missing", f"{raw['home']}/config/genesis.json does not exist", "put home into evnode_overrides"
+            )
         if not probed.get("node_key_present"):
-            self._problem("node_key_missing", f"{raw['home']}/config/node_key.json does not exist", "set evnode_home")
+            self._problem(
+                "node_key_missing",
+                f"{raw['home']}/config/node_key.json does not exist",
+                "put home into evnode_overrides",
+            )
         if probed.get("binary_sha256") is None:
-            self._problem("binary_missing", f"{raw['binary'] or 'the program'} does not exist", "set evnode_binary")
+            self._problem(
+                "binary_missing", f"{raw['binary'] or 'the program'} does not exist", "put binary into evnode_overrides"
+            )
 
     def _judge_settings(self, probed: Mapping[str, t.Any]) -> None:
         for key in self.line.duplicates:
@@ -459,12 +469,12 @@ class Reading:
                 f"nothing to do: members get the absolute path {os.path.dirname(path or '')}",
             )
         if not signer.get("present"):
-            self._problem("signer_missing", f"{path} does not exist", "set evnode_signer_path")
+            self._problem("signer_missing", f"{path} does not exist", "put signer_path into evnode_overrides")
         elif proposer and signer.get("address") != proposer:
             self._problem(
                 "signer_not_proposer",
                 f"the key in {path} has the address {signer.get('address')}, the chain's proposer is {proposer}",
-                "set evnode_signer_path to the key that signs the chain's blocks",
+                "name the key that signs the chain's blocks: signer_path in evnode_overrides",
             )
         paths = probed.get("paths") or {}
         for name, what in (("passphrase_file", "the signer's passphrase"), ("jwt_file", "the JWT secret")):
@@ -482,7 +492,7 @@ class Reading:
             self._problem(
                 "passphrase_file_missing",
                 "the command line names no --evnode.signer.passphrase_file",
-                "set evnode_passphrase_file",
+                "put passphrase_file into evnode_overrides",
             )
 
     def _on(self, key: str) -> bool:

@@ -157,6 +157,8 @@ class _Runtime:
         self._watch = concurrent.futures.ThreadPoolExecutor(2, "watch")
         self._notes = concurrent.futures.ThreadPoolExecutor(1, "notes")
         self._token = threading.Event()
+        # What is to be noted while the node is being started: the disk and this interpreter are its own then.
+        self._held_notes: list[Note] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[t.Any]] = set()
 
@@ -203,8 +205,16 @@ class _Runtime:
 
     def deliver(self, event: Event | None) -> None:
         """Give the machine an event (None: only the time) and do what it asks for."""
+        if isinstance(event, Started):
+            held, self._held_notes = self._held_notes or [], None
+            for note in held:
+                self._note(note.event, dict(note.facts))
         for action in self.driver.handle(event, self._clock()):
-            if isinstance(action, Note):
+            if isinstance(action, Start):
+                self._held_notes = []
+            if isinstance(action, Note) and self._held_notes is not None:
+                self._held_notes.append(action)
+            elif isinstance(action, Note):
                 self._note(action.event, dict(action.facts))
             elif isinstance(action, Cancel):
                 self._token.set()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,23 @@ def test_defaults_are_the_documented_ones(role: str) -> None:
 def test_every_entry_point_is_documented(role: str) -> None:
     files = {path.stem for path in (CHECKOUT / "roles" / role / "tasks").glob("*.yml") if path.stem[0] != "_"}
     assert files == set(entry_points(role))
+
+
+def sentences(path: Path) -> list[str]:
+    parsed = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    texts = [node.value for node in parsed if isinstance(node, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and " " in text]
+
+
+def test_a_remedy_names_variables_that_an_inventory_may_set() -> None:
+    defaults = read(CHECKOUT / "roles" / "evnode" / "defaults" / "main.yml")
+    known = {*defaults, "evnode_members", "evnode_sequencer", "evnode_joiners"}
+    named = {
+        (path.name, word)
+        for folder in ("plugin_utils", "module_utils")
+        for path in (CHECKOUT / "plugins" / folder).rglob("*.py")
+        for text in sentences(path)
+        for word in re.findall(r"\bevnode_[a-z_]+[a-z]", text)
+    }
+    assert len(named) > 5
+    assert {(name, word) for name, word in named if word not in known and word != "evnode_ha"} == set()
