@@ -155,7 +155,7 @@ class Way(t.NamedTuple):
 
     ``case``: ``a`` (no block above N anywhere), ``b`` (blocks above N, and ``member`` is proven to hold all of them),
     ``c`` (not provable), ``ask`` (``member`` has to tell its blocks at ``heights`` first). ``member`` holds the most
-    advanced store, at ``height`` with ``hash``; ``copy`` tells whether that store has to be moved to the sequencer.
+    advanced store, at ``height`` with ``hash``; ``move`` tells whether that store has to be moved to the sequencer.
     """
 
     case: str
@@ -163,7 +163,7 @@ class Way(t.NamedTuple):
     member: str = ""
     height: int = 0
     hash: str = ""
-    copy: bool = False
+    move: bool = False
     heights: Sequence[int] = ()
 
 
@@ -244,12 +244,12 @@ def way_back(
     if differing:
         named = "; ".join(f"{name}: {why}" for name, why in sorted(differing.items()))
         return Way("c", f"The members hold different histories. {named}.")
-    copy = numbers.get(sequencer, -1) != best or (bool(trust) and trust != sequencer)
-    if best == n and not copy:
+    move = numbers.get(sequencer, -1) != best or (bool(trust) and trust != sequencer)
+    if best == n and not move:
         return Way("a", f"No member holds a block above {n}.", member, best, known.get(best, ""))
     word = "by your word" if trust else "the others are its beginnings"
     return Way(
-        "b", f"{member} holds the most advanced store, at {best}; {word}.", member, best, known.get(best, ""), copy
+        "b", f"{member} holds the most advanced store, at {best}; {word}.", member, best, known.get(best, ""), move
     )
 
 

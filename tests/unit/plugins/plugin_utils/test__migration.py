@@ -136,7 +136,7 @@ def test_way_back(found, freeze, case):
 )
 def test_the_most_advanced_store_is_moved_where_the_sequencer_is_behind(heights, member, copy):
     way = decide.way_back(heads(*heights), FREEZE, "node-1")
-    assert (way.case, way.member, way.copy) == ("b", member, copy)
+    assert (way.case, way.member, way.move) == ("b", member, copy)
     assert (way.height, way.hash) == (max(heights), f"h{max(heights)}")
 
 
@@ -157,7 +157,7 @@ def test_different_histories_are_named_with_height_and_member():
 def test_the_operators_word_counts_but_not_against_the_freeze_or_what_is_on_da():
     found = {**heads(12, 12, 13, 12), "node-5": {"msg": "no route"}}
     way = decide.way_back(found, FREEZE, "node-1", "node-2")
-    assert (way.case, way.member, way.height, way.copy) == ("b", "node-2", 12, True)
+    assert (way.case, way.member, way.height, way.move) == ("b", "node-2", 12, True)
     assert decide.way_back(found, FREEZE, "node-1", "node-5").case == "c"
     assert decide.way_back(found, {"n": 10, "hash": "other"}, "node-1", "node-2").case == "c"
     found["node-3"] = store(13, da_included=13)
