@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,10 +40,15 @@ def call(
     action: ActionBase, module: str, arguments: Mapping[str, t.Any], task_vars: Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
     """Run one of the collection's modules on the task's host; AnsibleActionFail with its message where it fails."""
-    with quiet(action):
-        answer = action._execute_module(
-            module_name=f"evnode.sequencer_ha.{module}", module_args=dict(arguments), task_vars=dict(task_vars)
-        )
+    try:
+        with quiet(action):
+            answer = action._execute_module(
+                module_name=f"evnode.sequencer_ha.{module}", module_args=dict(arguments), task_vars=dict(task_vars)
+            )
+    except AnsibleConnectionFailure:
+        # Why a host cannot be reached is censored there. This says it again, aloud, with nothing to hide.
+        action._low_level_execute_command("true", sudoable=False)
+        raise
     if answer.get("failed"):
         # The module's own words; its invocation may hold secrets and is left out.
         raise AnsibleActionFail(str(answer.get("msg") or f"{module} failed without a message"))

@@ -13,10 +13,11 @@ import typing as t
 from unittest.mock import MagicMock
 
 import pytest
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.evnode.sequencer_ha.plugins.action import member_config, sequencer_info
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _unit_file
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _remote
 
 BASE = b"node: {block_time: 1s}\nda: {address: http://da, namespace: lab, auth_token: hush}\n"
 MEMBERS = [
@@ -225,3 +226,19 @@ def test_sequencer_info_asks_twice_and_hides_both() -> None:
     assert "material" not in plain
     full = make(sequencer_info.ActionModule, {"unit": "chain", "material": True}, answer).run(task_vars={})
     assert base64.b64decode(full["material"]["base"]) == BASE
+
+
+def test_why_a_host_cannot_be_reached_is_said_without_the_arguments():
+    action = MagicMock()
+    action._play_context.no_log = action._connection._play_context.no_log = action._task.no_log = False
+    action._execute_module.side_effect = AnsibleConnectionFailure("<error censored due to no log>")
+    asked = []
+
+    def aloud(command, **_how):
+        asked.append((command, action._task.no_log))
+        raise AnsibleConnectionFailure("Connection timed out")
+
+    action._low_level_execute_command = aloud
+    with pytest.raises(AnsibleConnectionFailure, match="Connection timed out"):
+        _remote.call(action, "sequencer_info", {"passphrase": "secret"}, {})
+    assert asked == [("true", False)]
