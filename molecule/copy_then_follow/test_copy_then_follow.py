@@ -19,7 +19,7 @@ from lab.trial.disk import Untouched, running
 from lab.trial.play import Controller, Outcome
 
 SEED = ("-e", "evnode_seed=copy_then_follow")
-READING = ("preflight", "plan")
+READING = ("plan",)
 STAGING = ("provision", "secrets", "peer_ids", "sync", "config")
 
 

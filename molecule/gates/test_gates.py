@@ -232,18 +232,3 @@ def test_there_is_no_way_back_while_a_member_is_missing(lab: Settings, controlle
     assert gone.name in said and "evnode_rollback_trust" in said, outcome.tail()
     # Neither on any disk nor in what runs.
     assert changes == []
-
-
-def test_the_way_back_with_blocks_of_the_cluster(
-    lab: Settings, controller: Controller, note: Callable[[str], None]
-) -> None:
-    tip = history.height(lab, lab.hosts[0])
-    assert tip
-    history.wait_for_height(lab, tip)
-    made = history.blocks(lab, lab.hosts[0], 1, tip)
-    outcome = controller.run("back", "--tags", "rollback", *COPY)
-    assert outcome.code == 0, outcome.errors()
-    assert "The single sequencer produces." in outcome.text
-    assert history.single_problems(lab, made, cluster=True) == []
-    after = history.blocks(lab, lab.hosts[0], tip, history.height(lab, lab.hosts[0]) or 0)
-    note(f"rollback with blocks of the cluster: {max(history.gaps_s(after)):.3f} s without a block")
