@@ -522,6 +522,11 @@ class Coordinator(Machine):
         n = max([logged, *seen])
         if n != logged:
             return Failed(f"the log of {self.settings.service} ends at block {logged}, its RPC had shown {n}")
+        if self.settings.seed != "follow":
+            # Who copies begins at once, and files are at rest only when the process that wrote them has gone.
+            trouble = self._proof_of_stop()
+            if trouble:
+                return Failed(trouble)
         return Frozen(n, seen.get(n, ""))
 
     def _proof_of_stop(self) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import io
 import json
@@ -275,6 +276,25 @@ def frozen(settings):
     systemd.last_words = ["produced block height=21", "full node halted successfully"]
     assert built.freeze(threading.Event()) == Frozen(21, "h21")
     return built, systemd
+
+
+@pytest.mark.parametrize(("seed", "waits"), [("copy", True), ("follow", False)])
+def test_what_is_copied_is_told_of_only_once_its_process_has_gone(settings, seed, waits):
+    built, systemd = machine(dataclasses.replace(settings, seed=seed))
+    systemd.last_words = ["produced block height=21", "full node halted successfully"]
+    gone, stop = threading.Event(), built.stop_proven
+
+    def slow():
+        systemd(["systemctl", "stop", "--", UNIT])
+        gone.wait(10)
+        return stop()
+
+    built.stop_proven = slow
+    told = concurrent.futures.ThreadPoolExecutor(1).submit(built.freeze, threading.Event())
+    done, _running = concurrent.futures.wait([told], timeout=1)
+    assert bool(done) is not waits
+    gone.set()
+    assert told.result(timeout=10) == Frozen(21, "h21")
 
 
 def test_the_commit_turns_the_switch(settings):
