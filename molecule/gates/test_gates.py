@@ -23,7 +23,7 @@ from lab.trial.play import Controller, Outcome, Running
 
 COPY = ("-e", "evnode_seed=copy")
 # A cutover waits for what this scenario keeps away; the defaults suit hosts that are only slow.
-LIMITS = ("-e", '{"evnode_agree_timeout": 10, "evnode_health_timeout": 20}')
+LIMITS = ("-e", '{"evnode_agree_timeout": 6, "evnode_health_timeout": 12}')
 REST = "cutover,verify,finalize"
 CUTOVER = ("--tags", "cutover", *COPY, *LIMITS)
 
