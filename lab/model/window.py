@@ -518,7 +518,9 @@ class Window:
         if sequencer.node != "raft":
             return "nobody produces", "two end states: node-1 is committed and does not run"
         if members + 1 < self.plan.quorum:
-            return "committed, no quorum runs", "two end states: no quorum runs"
+            # A cutover that was content with a quorum has nothing to spare for a second fault.
+            spared = not self.plan.require_all and self.faults - now[2] > 1
+            return "committed, the next run brings the joiners in", "" if spared else "two end states: no quorum runs"
         return f"a cluster of {members + 1} produces", ""
 
 
