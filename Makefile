@@ -90,7 +90,7 @@ demo: standin ## all of it: hosts, chain, migration; leaves the result up to loo
 	echo "Take it all down:                   make lab-down"
 
 # Parts that do not know of each other, two at a time; what each says stays together.
-TOGETHER := --jobs=2 --output-sync=target --no-print-directory
+TOGETHER := --jobs=2 --output-sync=target
 LINTERS := sanity lint-ansible lint-types lint-style lint-shell lint-go
 
 .PHONY: lint
@@ -174,7 +174,7 @@ model: $(VENV)/.ready ## search every schedule of the window: five members, two 
 
 .PHONY: conformance
 conformance: standin ## the node's behaviour, of the stand-in or of EVNODE_BINARY
-	$(BIN)/python -m pytest -q -p no:cacheprovider lab/conformance --durations=10
+	$(BIN)/python $(PYTEST) lab/conformance --durations=10
 
 .PHONY: scenarios
 scenarios: standin ## the Molecule scenarios in a lab; S="NAME ..." for some of them

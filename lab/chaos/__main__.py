@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,7 +77,7 @@ class Chaos:
         run = self.controller.start(f"{case.seed}-cutover", self._arguments("--tags", "cutover"))
         struck = self._await(case, run, known)
         if struck:
-            threading.Event().wait(case.delay_s)
+            time.sleep(case.delay_s)
             faults.strike(self.lab, case.fault, case.victims, run)
         first = run.wait() if case.fault != "controller killed" else None
         self._until("the end of every window", self._windows, END_LIMIT_S)
@@ -95,16 +94,15 @@ class Chaos:
 
     def _await(self, case: Case, run: Running, known: int) -> bool:
         """Wait for the event; False when the run ended without it."""
-        host = self.lab.host(case.host)
-        limit = time.monotonic() + EVENT_LIMIT_S
-        pause = threading.Event()
-        while time.monotonic() < limit:
-            if case.event in history.events(self.lab, host)[known:]:
-                return True
-            if run.ended():
-                return case.event in history.events(self.lab, host)[known:]
-            pause.wait(0.005)
-        raise LabError(f"{case.event} did not come on {case.host} within {EVENT_LIMIT_S:g} s")
+
+        def told() -> list[str]:
+            return history.events(self.lab, self.lab.host(case.host))[known:]
+
+        def missing() -> str | None:
+            return None if case.event in told() or run.ended() else f"{told()}"
+
+        wait_for(f"{case.event} on {case.host}", missing, timeout=EVENT_LIMIT_S, interval=0.005)
+        return case.event in told()
 
     def _windows(self) -> str | None:
         """Who still has a window under way, in words."""
@@ -133,13 +131,11 @@ class Chaos:
         wrong += history.second_writers(self.lab)
         wrong += self._lost(before)
         if not committed:
-            wrong += [f"{host.name} is a member" for host in self.lab.hosts[1:] if self._is(host.name, "raft")]
+            members = [host.name for host in self.lab.hosts if history.mode(self.lab, host) == "raft"]
+            wrong += [f"{name} is a member" for name in members]
             return "single"
         # Windows that were killed leave their joiners following: the same command brings them in.
         return "cluster" if quorum else "waiting"
-
-    def _is(self, name: str, mode: str) -> bool:
-        return history.mode(self.lab, self.lab.host(name)) == mode
 
     def _again(self, case: Case, wrong: list[str]) -> None:
         """The same command once more has to finish the job."""
@@ -158,10 +154,8 @@ class Chaos:
             wrong.append(f"the rollback failed: {outcome.errors(6)}")
             return
         wrong += history.single_problems(self.lab, made, cluster=True)
-        after = history.blocks(
-            self.lab, self.lab.hosts[0], made[-1].height, history.height(self.lab, self.lab.hosts[0]) or 0
-        )
-        print(f"  rollback: {max(history.gaps_s(after)):.2f} s without a block", flush=True)
+        pause = history.longest_pause_s(self.lab, self.lab.hosts[0], made[-1].height)
+        print(f"  rollback: {pause:.2f} s without a block", flush=True)
 
     # ---- looking ----------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
-from lab import fleet, machine, network, processes
+from lab import fleet, machine, network
 from lab.errors import LabError
 from lab.settings import Host, Settings
 from lab.trial.play import Running
@@ -46,7 +45,8 @@ def mend(lab: Settings) -> None:
     for host in lab.hosts:
         if host in off:
             continue
-        for path in _bound(host):
+        for path in WRITTEN:
+            # Where nothing was mounted there is nothing to take back.
             machine.execute(host, ["umount", path], check=False)
         _signal_window(lab, host, signal.SIGCONT)
 
@@ -65,13 +65,3 @@ def _read_only(_lab: Settings, host: Host) -> None:
         machine.execute(host, ["mkdir", "--parents", path])
         machine.execute(host, ["mount", "--bind", path, path])
         machine.execute(host, ["mount", "--options", "remount,bind,ro", path])
-
-
-def _bound(host: Host) -> list[str]:
-    """What `_read_only` has mounted and nobody has taken back."""
-    leader = machine.leader(host)
-    if leader is None or not processes.start_time(leader):
-        return []
-    mounts = Path(f"/proc/{leader}/mountinfo").read_text(encoding="utf-8").splitlines()
-    points = [line.split()[4] for line in mounts]
-    return [path for path in points if path in WRITTEN]

@@ -18,7 +18,7 @@ All joiners are alike, so worlds that differ only in which joiner is which are o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window import coordinator, participant
@@ -166,9 +166,8 @@ class Window:
 
     def initial(self) -> World:
         """Both sides have begun, nobody is connected."""
-        joiner = Joiner(_plain(coordinator.Peer("")), machine=participant.initial(self.plan), node="follower")
-        if not self.follows:
-            joiner = joiner._replace(node="")
+        node = "follower" if self.follows else ""
+        joiner = Joiner(_plain(coordinator.Peer("")), machine=participant.initial(self.plan), node=node)
         number = self.joiners.of(self._took_part(joiner, Begin()))
         joiners = (number,) * len(self.names)
         sequencer = self.sequencers.of(Sequencer())
@@ -586,8 +585,3 @@ def _without_window(joiner: Joiner) -> Joiner:
         runs=False, machine=machine, doing="", probing=False, timers=frozenset(), inbound=(), cut=False
     )
     return _settled(joiner._replace(link="broken", near_lost=True)) if joiner.link else joiner
-
-
-def counts(ends: Sequence[tuple[str, int]]) -> str:
-    """The ends of a search, a line each."""
-    return "\n".join(f"  {number:>9}  {name}" for name, number in ends)

@@ -83,6 +83,11 @@ def gaps_s(found: Sequence[Block]) -> list[float]:
     return [(later.time_ns - earlier.time_ns) / 1e9 for earlier, later in pairwise(found)]
 
 
+def longest_pause_s(lab: Settings, host: Host, first: int) -> float:
+    """Longest time in seconds between two neighbouring blocks of a host's store, from block `first` to its head."""
+    return max(gaps_s(blocks(lab, host, first, height(lab, host) or 0)))
+
+
 def stops(lab: Settings, host: Host, between: tuple[Block, Block] | None = None) -> int:
     """How often a host's node has ended a clean stop, ever or between the times of two blocks."""
     command = ["journalctl", "--no-pager", "--output=cat", f"--unit={lab.layout.unit}.service"]

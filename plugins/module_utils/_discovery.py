@@ -22,6 +22,7 @@ import typing as t
 from . import _node_flags, _unit_file
 from ._errors import HaError
 from ._files import read_bytes, read_link, sha256_file
+from ._proc import stat_fields
 from ._process import ProcessError
 from ._process import run as _run
 from ._rpc import NodeClient, RpcError
@@ -294,7 +295,7 @@ def _status_id(status: str, label: str) -> int | None:
 def _started(base: str) -> float | None:
     """Return when a process started, in seconds since the epoch (proc(5): ticks since boot, after the name)."""
     try:
-        ticks = int(_text(f"{base}/stat").rpartition(")")[2].split()[19])
+        ticks = int(stat_fields(f"{base}/stat")[19])
         boot = next(
             line for line in _text(os.path.join(os.path.dirname(base), "stat")).splitlines() if line[:6] == "btime "
         )

@@ -24,6 +24,7 @@ import typing as t
 
 from ._errors import HaError
 from ._files import read_bytes, read_link, sha256_file
+from ._proc import LISTEN, tcp_sockets
 from ._process import run as _run
 from ._seal import record_path, sealed_state
 from ._systemd import show
@@ -33,7 +34,6 @@ if t.TYPE_CHECKING:
 
     from ._process import Runner
 
-_LISTEN = "0A"
 _MODES = ("single", "follower", "raft")
 _TOOLS = ("systemctl", "systemd-run", "journalctl", "ssh", "sshd")
 # What timedatectl calls synchronized: the kernel's own estimate of its error, in microseconds.
@@ -112,11 +112,9 @@ def has_address(address: str, addresses: Sequence[str]) -> bool | None:
 def listening_sockets(proc: str = "/proc") -> dict[int, set[str]]:
     """Return the TCP ports that something listens on, with the inodes of the sockets."""
     found: dict[int, set[str]] = {}
-    for name in ("tcp", "tcp6"):
-        for line in _lines(f"{proc}/net/{name}")[1:]:
-            words = line.split()
-            if len(words) > 9 and words[3] == _LISTEN:
-                found.setdefault(int(words[1].rpartition(":")[2], 16), set()).add(words[9])
+    for seen in tcp_sockets(proc):
+        if seen.state == LISTEN:
+            found.setdefault(seen.port, set()).add(seen.inode)
     return found
 
 

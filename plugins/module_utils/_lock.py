@@ -19,11 +19,10 @@ import typing as t
 
 from ._errors import HaError
 from ._files import make_dirs, read_bytes, remove_files, write_atomic
+from ._proc import ESTABLISHED, stat_fields, tcp_sockets
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_ESTABLISHED = "01"
 
 
 class LockError(HaError):
@@ -45,13 +44,14 @@ def take(path: str, wanted: Mapping[str, t.Any], *, over: bool = False, proc: st
     """
     with _guarded(path):
         held = read(path)
-        if held and not _same(held, wanted) and not over and _there(held, proc):
+        if _same(held, wanted):
+            return Taken(True, {})
+        if held and not over and _there(held, proc):
             return Taken(False, held)
-        if not held or not _same(held, wanted):
-            now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-            record = {**wanted, "since": now, "connection": connection_of(os.getpid(), proc)}
-            write_atomic(path, (json.dumps(record, sort_keys=True) + "\n").encode(), mode=0o600)
-        return Taken(True, {} if held and _same(held, wanted) else held)
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        record = {**wanted, "since": now, "connection": connection_of(os.getpid(), proc)}
+        write_atomic(path, (json.dumps(record, sort_keys=True) + "\n").encode(), mode=0o600)
+        return Taken(True, held)
 
 
 def release(path: str, wanted: Mapping[str, t.Any]) -> bool:
@@ -83,7 +83,8 @@ def connection_of(pid: int, proc: str = "/proc") -> str:
         for item in (read_bytes(f"{proc}/{pid}/environ") or b"").split(b"\0"):
             if item.startswith(b"SSH_CONNECTION="):
                 return item.partition(b"=")[2].decode("ascii", "replace")
-        pid = _parent(pid, proc)
+        fields = stat_fields(f"{proc}/{pid}/stat")
+        pid = int(fields[1]) if len(fields) > 1 else 0
     return ""
 
 
@@ -92,14 +93,9 @@ def established(connection: str, proc: str = "/proc") -> bool:
     words = connection.split()
     if len(words) != 4 or not words[1].isdigit():
         return False
-    port = f"{int(words[1]):04X}"
-    for table in ("tcp", "tcp6"):
-        for line in (read_bytes(f"{proc}/net/{table}") or b"").decode("ascii", "replace").splitlines()[1:]:
-            fields = line.split()
-            # The client's address would have to be read in three ways; its port alone tells connections apart here.
-            if len(fields) > 3 and fields[3] == _ESTABLISHED and fields[2].rpartition(":")[2] == port:
-                return True
-    return False
+    # The client's address would have to be read in three ways; its port alone tells connections apart here.
+    port = int(words[1])
+    return any(seen.state == ESTABLISHED and seen.peer_port == port for seen in tcp_sockets(proc))
 
 
 def _there(held: Mapping[str, t.Any], proc: str) -> bool:
@@ -110,12 +106,6 @@ def _there(held: Mapping[str, t.Any], proc: str) -> bool:
 
 def _same(held: Mapping[str, t.Any], wanted: Mapping[str, t.Any]) -> bool:
     return bool(held) and all(held.get(name) == wanted[name] for name in ("run", "controller"))
-
-
-def _parent(pid: int, proc: str) -> int:
-    text = (read_bytes(f"{proc}/{pid}/stat") or b"").decode("utf-8", "replace")
-    fields = text.rpartition(")")[2].split()
-    return int(fields[1]) if len(fields) > 1 else 0
 
 
 @contextlib.contextmanager

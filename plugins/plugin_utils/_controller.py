@@ -11,6 +11,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._proc import stat_fields
+
 
 def identity(pid: int, proc: Path = Path("/proc")) -> str:
     """Return the name: host, boot, process and when that was started, so that none of them is taken for another."""
@@ -37,9 +39,5 @@ def _boot(proc: Path) -> str:
 
 def _started(pid: int, proc: Path) -> str:
     """Return when a process was started, in clock ticks since boot; ``none`` for one that is not there."""
-    try:
-        text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "none"
-    fields = text.rpartition(")")[2].split()
+    fields = stat_fields(str(proc / str(pid) / "stat"))
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else "none"

@@ -12,7 +12,7 @@ import os
 import typing as t
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 Registered = t.Mapping[str, t.Any]
 
@@ -180,17 +180,14 @@ def way_back_at_all(
     if not freeze or freeze.get("n") is None:
         return _NO_FREEZE
     if trust:
-        return (
-            ""
-            if trust in statuses
-            else f"{trust}, the member to trust, is no member; the members are {_list(statuses)}."
-        )
+        known = ", ".join(sorted(statuses))
+        return "" if trust in statuses else f"{trust}, the member to trust, is no member; the members are {known}."
     silent = {}
     for name, result in statuses.items():
         reason = reason_of(result)
-        known = ((result or {}).get("status") or {}).get("height")
+        height = ((result or {}).get("status") or {}).get("height")
         head = ((heads.get(name) or {}).get("head") or {}).get("height")
-        if reason or (known is None and head is None):
+        if reason or (height is None and head is None):
             silent[name] = reason or str((heads.get(name) or {}).get("msg", "tells no height"))
     return _unread(silent) if silent else ""
 
@@ -244,7 +241,7 @@ def way_back(
     if differing:
         named = "; ".join(f"{name}: {why}" for name, why in sorted(differing.items()))
         return Way("c", f"The members hold different histories. {named}.")
-    move = numbers.get(sequencer, -1) != best or (bool(trust) and trust != sequencer)
+    move = member != sequencer
     if best == n and not move:
         return Way("a", f"No member holds a block above {n}.", member, best, known.get(best, ""))
     word = "by your word" if trust else "the others are its beginnings"
@@ -259,10 +256,6 @@ _NO_FREEZE = "The sequencer's host holds no receipt of the freeze, so nobody can
 def _unread(missing: Mapping[str, str]) -> str:
     named = "; ".join(f"{name} {why}" for name, why in sorted(missing.items()))
     return f"A member that could not be read may hold blocks that no other has: {named}."
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def _hashes(store: Mapping[str, t.Any]) -> dict[int, str]:

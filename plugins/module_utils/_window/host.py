@@ -20,6 +20,7 @@ import typing as t
 
 from .. import _files, _systemd
 from .._errors import HaError
+from .._proc import LISTEN, tcp_sockets
 from .._process import run as _run
 from .._raft_probe import RaftProbeError, ask
 from .._raft_store import last_index, snapshots
@@ -166,15 +167,9 @@ def _command(proc: str, pid: str) -> str:
     return (_files.read_bytes(os.path.join(proc, pid, "comm")) or b"?").decode(errors="replace").strip()
 
 
-def listening(ports: t.Sequence[int], proc: str = "/proc/net") -> list[int]:
+def listening(ports: t.Sequence[int]) -> list[int]:
     """Return those of the TCP ports that something on this host listens on."""
-    open_ports = set()
-    for table in ("tcp", "tcp6"):
-        for line in (_files.read_bytes(os.path.join(proc, table)) or b"").decode().splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 3 and fields[3] == "0A":
-                open_ports.add(int(fields[1].rpartition(":")[2], 16))
-    return sorted(open_ports.intersection(ports))
+    return sorted({seen.port for seen in tcp_sockets() if seen.state == LISTEN}.intersection(ports))
 
 
 class Machine:
@@ -305,16 +300,19 @@ class Machine:
         facts: dict[str, str] = {}
         look = boot_clock() + UNIT_LOOK
         while True:
-            # A process a look, on a host that is busy starting the node: the node itself is asked far more often.
-            if boot_clock() >= look:
-                facts = self.facts()
-                look = boot_clock() + UNIT_LOOK
-            state = facts.get("ActiveState", "not looked at yet")
             if self.mode() != "raft":
                 return {
                     "healthy": False,
                     "problem": f"{self.settings.current} points at {self.mode()}: the member was taken back",
                 }
+            # A process a look, on a host that is busy starting the node: the node itself is asked far more often.
+            if boot_clock() >= look:
+                facts = self.facts()
+                look = boot_clock() + UNIT_LOOK
+                if healed < 2 and facts.get("ActiveState") != "active" and self._raced(facts):
+                    healed += 1
+                    self._heal()
+            state = facts.get("ActiveState", "not looked at yet")
             try:
                 height = self.client.state()["height"]
                 raft = self.client.raft_node()
@@ -324,10 +322,6 @@ class Machine:
                     return self._healthy(n, digest, height, raft, self.facts(), healed)
             except RpcError as exc:
                 last = f"unit {state} ({facts.get('SubState')}), {exc.message}"
-            if healed < 2 and facts and state != "active" and self._raced(facts):
-                healed += 1
-                facts = {}
-                self._heal()
             if boot_clock() >= deadline:
                 problem = f"no block above {n} on {self.settings.member} within {self.settings.health:g} s: {last}"
                 log = _systemd.unit_log(self.settings.service, lines=15, run=self.run)

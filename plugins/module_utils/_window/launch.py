@@ -34,6 +34,7 @@ _PARTS = (
     "_files",
     "_journal",
     "_mode",
+    "_proc",
     "_process",
     "_raft_probe",
     "_raft_store",

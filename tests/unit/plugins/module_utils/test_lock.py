@@ -13,7 +13,10 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _lock
 OURS = {"run": "1", "controller": "a 0 10 5", "user": "anna", "host": "desk"}
 THEIRS = {"run": "2", "controller": "b 0 11 6", "user": "bert", "host": "awx"}
 # A connection of client port 50000 (C350 hex), seen from the server.
-TCP = "  sl  local_address rem_address   st\n   0: 0100000A:0016 0200000A:C350 {state} 00000000:00000000\n"
+TCP = (
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    "   0: 0100000A:0016 0200000A:C350 {state} 00000000:00000000 00:00000000 00000000     0        0 4711 1\n"
+)
 
 
 @pytest.fixture
