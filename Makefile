@@ -197,7 +197,7 @@ bench: standin ## N migrations in a lab of its own, measured; N=20 [EVNODE_BINAR
 
 .PHONY: chaos
 chaos: standin ## N cutovers in which something dies; N=150 SEED=0 [EVNODE_BINARY=… DA_COMMAND=…]
-	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),chaos,$(LAB_NAME)) $(BIN)/python -m lab.chaos --cases $(N)
+	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),chaos,$(LAB_NAME)) $(BIN)/python -m lab.chaos $(if $(filter file,$(origin N)),,--cases $(N))
 
 .PHONY: clean
 clean: ## remove what was built; the lab is taken down, the cached host image stays

@@ -74,6 +74,13 @@ def start_da(lab: Settings, environ: Mapping[str, str] = os.environ) -> None:
     wait_for("DA node", missing, timeout=30)
 
 
+def restore(lab: Settings, name: str) -> None:
+    """Put all hosts back to what `fleet.save` kept, with an empty DA node: it would know blocks yet to be made."""
+    processes.end(_da_record(lab), soft=5)
+    start_da(lab)
+    fleet.restore(lab, name)
+
+
 def edit_yaml(text: str, settings: Mapping[str, Any]) -> str:
     """Change dotted `settings` in a two-level YAML text by hand, as an operator does: comments and order stay.
 

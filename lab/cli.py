@@ -96,8 +96,10 @@ def _act(lab: Settings, options: argparse.Namespace) -> int:
         os.execvp(argv[0], argv)
     elif verb == "traffic":
         return _traffic(lab, options)
-    elif verb in ("save", "restore"):
-        getattr(fleet, verb)(lab, options.name)
+    elif verb == "save":
+        fleet.save(lab, options.name)
+    elif verb == "restore":
+        chain.restore(lab, options.name)
     return 0
 
 

@@ -52,12 +52,17 @@ def cgroups(host: Host, create: bool = False) -> list[Path]:
     return found
 
 
+def _below(group: Path) -> list[Path]:
+    """A cgroup and all in it, as far as they do not vanish meanwhile."""
+    return [Path(folder) for folder, _folders, _files in os.walk(group)]
+
+
 def _pids(host: Host) -> set[int]:
     found: set[int] = set()
     for group in cgroups(host):
-        for path in group.rglob("cgroup.procs"):
+        for path in _below(group):
             with contextlib.suppress(OSError):
-                found |= {int(pid) for pid in path.read_text(encoding="ascii").split()}
+                found |= {int(pid) for pid in (path / "cgroup.procs").read_text(encoding="ascii").split()}
     return {pid for pid in found if processes.start_time(pid) is not None}
 
 
@@ -217,10 +222,9 @@ def clear(host: Host) -> None:
     host.record.unlink(missing_ok=True)
     for group in cgroups(host):
         # Children first; the folder of all labs goes when the last lab is gone.
-        for path in [*sorted(group.rglob("*"), reverse=True), group, group.parent, group.parent.parent]:
-            if path.is_dir():
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+        for path in [*sorted(_below(group), reverse=True), group.parent, group.parent.parent]:
+            with contextlib.suppress(OSError):
+                path.rmdir()
     for kind in ("propagate", "unix-export"):
         with contextlib.suppress(OSError):
             (Path("/run/systemd/nspawn") / kind / host.machine).rmdir()

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from lab.shell import wait_for
 
+_STARTED: set[int] = set()
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -83,6 +85,7 @@ def start(
         )
     # Reaped by init later: it is meant to outlive this command.
     process.returncode = 0
+    _STARTED.add(process.pid)
     found = Recorded(process.pid, start_time(process.pid) or 0)
     record.write_text(json.dumps({"pid": found.pid, "start": found.start, "argv": list(argv)}), encoding="utf-8")
     return found
@@ -120,7 +123,9 @@ def signal_process(process: Recorded, number: signal.Signals) -> None:
 
 
 def reap() -> None:
-    """Collect children of this process that have ended, so that they do not look alive or stay as zombies."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
+    """Collect what this process has started here and what has ended since, so that it does not stay as a zombie."""
+    for pid in list(_STARTED):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                continue
+        _STARTED.discard(pid)

@@ -7,64 +7,127 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
-# Events of the collection's journal, in the order in which a cutover writes them.
-ON_NODE_1 = ("window_start", "window_open", "member_armed", "armed", "frozen", "acknowledged", "committed")
-ON_A_JOINER = ("sealed", "window_start", "window_open", "holding", "committed")
-# When the window has closed the controller still judges, brings members in and may roll back.
-AFTERWARDS = ("window_closed",)
 
+class Place(NamedTuple):
+    """A moment: an event in the journal of a host, during the run that leads on from a starting point."""
+
+    start: str
+    event: str
+    host: str
+
+
+def _places(start: str, **by_host: Sequence[str]) -> list[Place]:
+    return [Place(start, event, host.replace("_", "-")) for host, events in by_host.items() for event in events]
+
+
+# Every event that a run writes into a member's journal, in the order in which it does. A trial checks it.
+PREPARING = _places(
+    "single",
+    node_1=("secrets", "seeded", "configured"),
+    node_2=("provisioned", "secrets", "seeded", "configured"),
+)
+CUTOVER = _places(
+    "staged",
+    node_1=(
+        *("configured", "window_start", "window_open", "member_armed", "armed"),
+        *("frozen", "acknowledged", "committed", "window_closed"),
+    ),
+    node_2=(
+        *("configured", "sealing", "sealed", "window_start", "window_open"),
+        *("holding", "committed", "window_closed"),
+        *("settling", "settled"),
+    ),
+)
+# Not of the member that happens to lead.
+MAYBE = {"settling", "settled"}
+ROLLBACK = _places(
+    "cluster",
+    node_1=("revert_stop", "revert_clean", "revert_start"),
+    node_2=("revert_stop", "revert_clean", "revert_start"),
+)
+PLACES = [*PREPARING, *CUTOVER, *ROLLBACK]
+
+CONTROLLER = "controller killed"
 FAULTS = (
-    "controller killed",
     "power cut",
+    "reboot",
     "cut off",
     "node killed",
+    "node frozen",
     "window killed",
     "window frozen",
+    "disk full",
     "disk read-only",
 )
 VICTIMS = (("node-1",), ("node-2",), ("node-3", "node-4"))
 
 
 class Case(NamedTuple):
-    """One fault in one cutover. `delay_s` is how long after the event it comes."""
+    """One fault in one run. `delay_s` is how long after the event it comes, `then` what is run afterwards."""
 
     seed: int
-    event: str
-    host: str
+    place: Place
     fault: str
     victims: tuple[str, ...]
     delay_s: float
+    then: str
 
     def __str__(self) -> str:
-        who = "" if self.fault == "controller killed" else f" on {', '.join(self.victims)}"
-        return f"seed {self.seed}: {self.fault}{who}, {self.delay_s * 1000:.0f} ms after {self.event} of {self.host}"
+        who = f" on {', '.join(self.victims)}" if self.victims else ""
+        when = f"{self.delay_s * 1000:.0f} ms after {self.place.event} of {self.place.host}"
+        return f"seed {self.seed}: {self.place.start}, {self.fault}{who}, {when}, then {self.then}"
 
 
-def places() -> list[tuple[str, str]]:
-    """Every moment at which a fault may come: an event, and the host whose journal tells it."""
-    return [(event, "node-1") for event in (*ON_NODE_1, *AFTERWARDS)] + [
-        (event, "node-2") for event in (*ON_A_JOINER, *AFTERWARDS)
+@cache
+def _order() -> list[tuple[Place, str, tuple[str, ...]]]:
+    """All combinations: the controller killed at every place first, the others shuffled, always in the same way."""
+    others = [
+        (place, fault, victims)
+        for place in PLACES
+        for fault in FAULTS
+        for victims in VICTIMS
+        # There is no window to hit before and after the cutover.
+        if place.start == "staged" or not fault.startswith("window")
     ]
+    random.Random(0).shuffle(others)
+    return [*((place, CONTROLLER, ()) for place in PLACES), *others]
 
 
 def draw(seed: int) -> Case:
-    """The case of a seed. Consecutive seeds go through all places and all faults; who is hit and when is chance."""
+    """The case of a seed. Consecutive seeds go through all combinations; when exactly, and what then, is chance."""
+    order = _order()
     chance = random.Random(seed)
-    every = places()
-    event, host = every[seed % len(every)]
-    fault = FAULTS[(seed // len(every) + seed) % len(FAULTS)]
-    victims = () if fault == "controller killed" else chance.choice(VICTIMS)
-    # Half of them at once, where two writes are closest together.
-    delay = 0.0 if chance.random() < 0.5 else round(chance.uniform(0, 1.5), 3)
-    return Case(seed, event, host, fault, victims, delay)
+    place, fault, victims = order[seed % len(order)]
+    # Half of them at once, where two writes are closest together; and so every place the first time.
+    late = round(chance.uniform(0, 1.5), 3)
+    at_once = chance.random() < 0.5 or seed < len(PLACES)
+    then = chance.choice(("the same again", "rollback" if place.start != "cluster" else "migrate"))
+    return Case(seed, place, fault, victims, 0.0 if at_once else late, then)
 
 
-def table(rows: Sequence[tuple[Case, str, float, Sequence[str]]]) -> str:
-    """A line a case: what it was, how it ended, seconds, and what was wrong."""
+def combinations() -> int:
+    """How many seeds it takes to have had every fault at every place with every choice of victims."""
+    return len(_order())
+
+
+class Row(NamedTuple):
+    """How a case went: in what state the fault left the chain, and what was wrong."""
+
+    case: Case
+    ended: str
+    seconds: float
+    pause_s: float | None
+    wrong: Sequence[str]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line a case: what it was, how it ended, the longest time without a block, seconds, and what was wrong."""
     lines = []
-    for case, ended, seconds, wrong in rows:
-        verdict = "; ".join(wrong) if wrong else "ok"
-        lines.append(f"{case!s:<100} {ended:<8} {seconds:6.0f} s  {verdict}")
+    for row in sorted(rows, key=lambda row: row.case.seed):
+        pause = "" if row.pause_s is None else f"{row.pause_s:.1f} s"
+        verdict = "; ".join(row.wrong) if row.wrong else "ok"
+        lines.append(f"{row.case!s:<125} {row.ended:<8} {pause:>8} {row.seconds:5.0f} s  {verdict}")
     return "\n".join(lines)

@@ -10,57 +10,93 @@ import signal
 from collections.abc import Callable
 
 from lab import fleet, machine, network
+from lab.chaos.cases import CONTROLLER
 from lab.errors import LabError
 from lab.settings import Host, Settings
 from lab.trial.play import Running
 
-# What the collection and the node write to; a file system that refuses takes both.
+# What the collection writes to and keeps.
 WRITTEN = ("/etc/evnode-ha", "/var/lib/evnode-ha")
+# Room for everything that a run writes; what fills it up leaves none.
+_DISK = "16m"
+_BALLAST = ".ballast"
+
+
+def arrange(lab: Settings, fault: str, victims: tuple[str, ...]) -> None:
+    """What a fault needs to have been there before the run: a disk that can be filled up."""
+    if fault != "disk full":
+        return
+    for host in map(lab.host, victims):
+        for path in WRITTEN:
+            script = 'mkdir -p "$1" "$2" && mount -t tmpfs -o size="$3" tmpfs "$2" && chmod --reference="$1" "$2"'
+            script += ' && cp -a "$1/." "$2" && mount --bind "$2" "$1"'
+            machine.execute(host, ["sh", "-c", script, "sh", path, f"/run/lab{path.replace('/', '-')}", _DISK])
 
 
 def strike(lab: Settings, fault: str, victims: tuple[str, ...], run: Running) -> None:
-    """Let it happen now."""
-    if fault == "controller killed":
+    """Let it happen now, on all victims at the same moment."""
+    if fault == CONTROLLER:
         run.kill()
         return
-    act: Callable[[Settings, Host], None] = {
-        "power cut": lambda _lab, host: machine.power_cut(host),
-        "cut off": lambda lab, host: network.partition(lab, host, []),
-        "node killed": _node_killed,
-        "window killed": lambda lab, host: _signal_window(lab, host, signal.SIGKILL),
-        "window frozen": lambda lab, host: _signal_window(lab, host, signal.SIGSTOP),
+    act: Callable[[Host], None] = {
+        "power cut": machine.power_cut,
+        "reboot": lambda host: _say(host, "systemctl", "reboot"),
+        "cut off": lambda host: network.partition(lab, host, []),
+        "node killed": lambda host: _signal(host, f"{lab.layout.unit}.service", signal.SIGKILL),
+        "node frozen": lambda host: _signal(host, f"{lab.layout.unit}.service", signal.SIGSTOP),
+        "window killed": lambda host: _signal(host, _window(lab), signal.SIGKILL),
+        "window frozen": lambda host: _signal(host, _window(lab), signal.SIGSTOP),
+        "disk full": _fill,
         "disk read-only": _read_only,
     }[fault]
-    for name in victims:
+
+    def hit(host: Host) -> None:
         # What is dead already cannot be killed.
         with contextlib.suppress(LabError):
-            act(lab, lab.host(name))
+            act(host)
+
+    hosts = [lab.host(name) for name in victims]
+    if fault == "cut off":
+        # The cuts of a lab are one list.
+        for host in hosts:
+            hit(host)
+    else:
+        fleet.each(hosts, hit)
 
 
-def mend(lab: Settings) -> None:
-    """Everything is on, reachable and writable again."""
+def mend(lab: Settings, fault: str, victims: tuple[str, ...]) -> None:
+    """Everything is on, reachable and writable again, and nothing is frozen."""
     network.set_cuts(lab, set())
-    off = [host for host in lab.hosts if not machine.is_on(host)]
-    fleet.power_on(lab, off)
-    for host in lab.hosts:
-        if host in off:
-            continue
+    fleet.power_on(lab, lab.hosts)
+    for host in map(lab.host, victims):
         for path in WRITTEN:
-            # Where nothing was mounted there is nothing to take back.
-            machine.execute(host, ["umount", path], check=False)
-        _signal_window(lab, host, signal.SIGCONT)
+            if fault == "disk read-only":
+                # Where the host has booted since, nothing is mounted any more.
+                _say(host, "umount", path)
+            elif fault == "disk full":
+                machine.execute(host, ["rm", "--force", f"{path}/{_BALLAST}"])
+        for unit in (f"{lab.layout.unit}.service", _window(lab)):
+            _signal(host, unit, signal.SIGCONT)
 
 
-def _node_killed(lab: Settings, host: Host) -> None:
-    machine.execute(host, ["systemctl", "kill", "--signal=KILL", f"{lab.layout.unit}.service"], check=False)
+def _window(lab: Settings) -> str:
+    return f"evnode-window-{lab.layout.unit}.service"
 
 
-def _signal_window(lab: Settings, host: Host, what: signal.Signals) -> None:
-    unit = f"evnode-window-{lab.layout.unit}.service"
-    machine.execute(host, ["systemctl", "kill", f"--signal={what.value}", unit], check=False)
+def _say(host: Host, *argv: str) -> None:
+    machine.execute(host, list(argv), check=False)
 
 
-def _read_only(_lab: Settings, host: Host) -> None:
+def _signal(host: Host, unit: str, what: signal.Signals) -> None:
+    _say(host, "systemctl", "kill", f"--signal={what.value}", unit)
+
+
+def _fill(host: Host) -> None:
+    for path in WRITTEN:
+        _say(host, "dd", "if=/dev/zero", f"of={path}/{_BALLAST}", "bs=64k")
+
+
+def _read_only(host: Host) -> None:
     for path in WRITTEN:
         machine.execute(host, ["mkdir", "--parents", path])
         machine.execute(host, ["mount", "--bind", path, path])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -74,16 +75,17 @@ class Running:
         try:
             self._process.wait(timeout=max(1.0, self._limit - (time.monotonic() - self._begin)))
         except subprocess.TimeoutExpired as error:
-            self.kill()
             raise LabError(f"the playbook did not end within {self._limit:g} s; see {self._log}") from error
+        finally:
+            self.kill()
         output = self._log.read_text(encoding="utf-8", errors="replace")
         seconds = time.monotonic() - self._begin
         return Outcome(self._process.returncode, " ".join(output.split()), self._log, seconds, recap(output))
 
     def kill(self) -> None:
-        """End it at once, as when the controller dies."""
+        """End it at once with all its processes, as when the controller dies."""
         if not self.ended():
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=10)
 
 
@@ -140,6 +142,7 @@ class Controller:
                 stderr=subprocess.STDOUT,
                 env=self.environment,
                 cwd=self._cwd,
+                start_new_session=True,
             )
         return Running(process, log, limit)
 

@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to this collection: no stability promise, do not import from outside.
-"""Take one member back to what it was before the cutover: rollback where no block of the cluster exists.
+"""Take one member back to what it was before the cutover.
 
-Three phases, each complete on all members before the next begins on any: with everything stopped nobody can produce,
-with everything cleaned nobody can start as a member of a cluster, and only then the single sequencer starts.
+Three phases: with everything stopped nobody can produce, with the joiners cleaned no quorum of a cluster can start, and
+only then the sequencer is cleaned and starts alone. A member that was stopped starts again by itself where the run that
+stopped it does not come back to clean it.
 """
 
 from __future__ import annotations
@@ -48,12 +49,18 @@ class Revert(t.NamedTuple):
     rpc_address: str = ""
     above: int = 0
     timeout: float = 60.0
+    resume_after: float = 0.0
     run_id: str = "-"
 
     @property
     def service(self) -> str:
         """The unit's full name."""
         return f"{self.unit}.service"
+
+    @property
+    def resume_timer(self) -> str:
+        """The timer that starts a stopped member again."""
+        return f"evnode-resume-{self.unit}.timer"
 
     @property
     def target(self) -> str:
@@ -78,12 +85,19 @@ class Reverted(t.NamedTuple):
 
 
 def stop(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
-    """Stop window, sealing and node, in this order: the end of a window starts the node."""
+    """Stop window, sealing and node, in this order: the end of a window starts the node.
+
+    A member of the cluster that ran starts again after ``resume_after`` seconds (0: never), unless it is cleaned first.
+    """
     units = [window_unit(wanted.unit), f"evnode-seal-{wanted.unit}.service", wanted.service]
     active = [unit for unit in units if _systemd.active_state(unit, run=run) not in STOPPED]
     if window_unit(wanted.unit) in active and wanted.service not in active:
         active.append(wanted.service)
     if not check:
+        due = _take_resume_back(wanted, run)
+        if wanted.resume_after > 0 and (due or active) and current(wanted.config_dir, wanted.unit) == "raft":
+            # Before the stop, so that there is no moment at which nobody would start it.
+            _schedule_resume(wanted, run)
         for unit in units:
             if unit in active or unit == wanted.service:
                 # The node's own stop is asked for in any case: it also takes a start back that is still waiting.
@@ -99,6 +113,17 @@ def stop(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted
 
 def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
     """Take away everything that could make this member part of the cluster again."""
+    # First, because it must not come between the look at the unit and the turn of the switch.
+    due = not check and _take_resume_back(wanted, run)
+    try:
+        return _clean(wanted, check, run)
+    except HaError:
+        if due and wanted.resume_after > 0 and current(wanted.config_dir, wanted.unit) == "raft":
+            _schedule_resume(wanted, run)
+        raise
+
+
+def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
     running = _systemd.active_state(wanted.service, run=run)
     if running not in STOPPED and not check:
         raise RevertError(f"{wanted.service} is {running}; phase stop has to be done on all members before clean")
@@ -164,6 +189,37 @@ def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clo
     height = _await_blocks(wanted, run, clock) if wanted.rpc_address else None
     _note(wanted, "revert_start", changes, check)
     return Reverted(changes, {"height": height})
+
+
+def resume(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
+    """Start a stopped member again as what it was."""
+    if not check:
+        _take_resume_back(wanted, run)
+    if _systemd.active_state(wanted.service, run=run) == "active":
+        return Reverted([], {})
+    if not check:
+        _systemd.reset_failed(wanted.service, run=run)
+        _systemd.start(wanted.service, run=run)
+    changes = [f"start {wanted.service}"]
+    _note(wanted, "revert_resume", changes, check)
+    return Reverted(changes, {})
+
+
+def _schedule_resume(wanted: Revert, run: Runner) -> None:
+    name = wanted.resume_timer.removesuffix(".timer")
+    argv = ["systemd-run", "--quiet", "--collect", f"--unit={name}", f"--on-active={wanted.resume_after:g}s"]
+    argv += ["--timer-property=AccuracySec=1s", "--", "systemctl", "start", "--no-block", "--", wanted.service]
+    done = run(argv, timeout=60)
+    if done.rc != 0:
+        raise RevertError(f"systemd-run failed for {wanted.resume_timer}: {done.stderr.strip()}")
+
+
+def _take_resume_back(wanted: Revert, run: Runner) -> bool:
+    """Whether one was due."""
+    due = _systemd.active_state(wanted.resume_timer, run=run) == "active"
+    if due:
+        _systemd.stop(wanted.resume_timer, run=run)
+    return due
 
 
 def _await_blocks(wanted: Revert, run: Runner, clock: Clock) -> int:

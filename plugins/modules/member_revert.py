@@ -12,12 +12,12 @@ short_description: Take one member back to what it was before the cutover
 version_added: 0.1.0
 author: The evnode.sequencer_ha authors (@evnode)
 description:
-  - Rollback where no block of the cluster exists, in three phases. Each has to be complete on all members before the
-    next begins on any.
+  - Rollback in three phases. V(stop) has to be complete on all members before V(clean) begins on any, V(clean) on all
+    joiners before it begins on the sequencer, and V(clean) on the sequencer before its V(start).
   - V(stop) stops window and node. V(clean) turns the switch back, empties the Raft directory, forgets the seal and
     disables a joiner's unit. V(start) lifts the fence, starts the single sequencer, or the follower, and opens the
-    intake.
-  - The module cannot know what the other members hold. The caller proves that no block of the cluster exists anywhere.
+    intake. V(resume) takes V(stop) back.
+  - The module cannot know what the other members hold. The caller proves that no block is lost.
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
   - evnode.sequencer_ha._attributes.actiongroup
@@ -32,7 +32,7 @@ options:
   phase:
     description: What to do.
     type: str
-    choices: [stop, clean, start]
+    choices: [stop, clean, start, resume]
     required: true
   role:
     description: V(sequencer) on the member that produced before, V(joiner) on the others.
@@ -73,6 +73,12 @@ options:
     description: Name of this run, for the journal.
     type: str
     default: "-"
+  resume_after:
+    description:
+      - Seconds after which a member of the cluster that ran before O(phase=stop) starts again by itself, unless it is
+        cleaned or resumed before. 0 means never, and takes back what an earlier run has asked for.
+    type: float
+    default: 0
   timeout:
     description: Seconds until the sequencer has to produce again.
     type: float
@@ -112,7 +118,7 @@ def main() -> None:
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "choices": ["stop", "clean", "start"], "required": True},
+            "phase": {"type": "str", "choices": ["stop", "clean", "start", "resume"], "required": True},
             "role": {"type": "str", "choices": ["sequencer", "joiner"], "required": True},
             "follow": {"type": "bool", "default": True},
             "unit": {"type": "str", "required": True},
@@ -122,6 +128,7 @@ def main() -> None:
             "config_dir": {"type": "path", "default": "/etc/evnode-ha"},
             "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
             "run": {"type": "str", "default": "-"},
+            "resume_after": {"type": "float", "default": 0.0},
             "timeout": {"type": "float", "default": 60.0},
         },
         supports_check_mode=True,
@@ -138,11 +145,12 @@ def main() -> None:
         rpc_address=given["rpc_address"],
         above=given["above"],
         timeout=given["timeout"],
+        resume_after=given["resume_after"],
         run_id=given["run"],
     )
-    phase = {"stop": _revert.stop, "clean": _revert.clean, "start": _revert.start}[given["phase"]]
+    phases = {"stop": _revert.stop, "clean": _revert.clean, "start": _revert.start, "resume": _revert.resume}
     try:
-        result = phase(wanted, check=module.check_mode)
+        result = phases[given["phase"]](wanted, check=module.check_mode)
         module.exit_json(changed=bool(result.changes), changes=result.changes, state=result.state)
     except HaError as exc:
         module.fail_json(msg=exc.message)

@@ -16,7 +16,8 @@ description:
   - On the sequencer adds one drop-in, which makes the node take its command line from the mode that is set, and leaves
     the unit itself alone. While the mode is single, a restart starts exactly what runs today.
   - On both puts a link in the place of the node's C(evnode.yaml), so that one switch changes command line and file.
-  - What was there before is saved first, and O(state=absent) puts it back with the same content, owner and mode.
+  - What was there before is saved first, and O(state=absent) puts it back with the same content, owner and mode. On the
+    sequencer it takes the mode away as well.
   - systemd reads its files again only where a unit file changed. Nothing is started, stopped or enabled.
 options:
   profile:
@@ -107,6 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._errors import HaError
 from ..module_utils._member_unit import Outcome, Plan, put, remove
+from ..module_utils._mode import ABSENT, switch
 from ..module_utils._process import run
 from ..module_utils._systemd import active_state, daemon_reload, show
 
@@ -168,7 +170,12 @@ def _apply(plan: Plan, state: str, *, check: bool) -> Outcome:
     reload = outcome.reload or show(service, ["NeedDaemonReload"]).get("NeedDaemonReload") == "yes"
     if reload and not check:
         daemon_reload()
-    return outcome._replace(reload=reload, changed=outcome.changed or reload)
+    outcome = outcome._replace(reload=reload, changed=outcome.changed or reload)
+    if state == "present" or plan.role == "joiner":
+        return outcome
+    # Nothing reads it any more, and a later run must not take it for a mode.
+    turned = switch(plan.config_dir, plan.unit, ABSENT, check=check)
+    return outcome._replace(changed=outcome.changed or turned.changed)
 
 
 if __name__ == "__main__":

@@ -4,24 +4,31 @@
 
 from __future__ import annotations
 
-from lab.chaos.cases import FAULTS, VICTIMS, draw, places, table
+from lab.chaos.__main__ import summary
+from lab.chaos.cases import CONTROLLER, FAULTS, PLACES, VICTIMS, Row, combinations, draw, table
 
 
 def test_a_seed_is_one_case_for_ever() -> None:
     assert draw(7) == draw(7)
-    assert len({draw(seed)[1:] for seed in range(300)}) > 200
+    assert len({draw(seed)[1:] for seed in range(combinations())}) == combinations()
 
 
-def test_some_hundred_seeds_go_through_every_place_with_every_fault() -> None:
-    drawn = [draw(seed) for seed in range(len(places()) * len(FAULTS))]
-    assert {(case.event, case.host, case.fault) for case in drawn} == {
-        (event, host, fault) for event, host in places() for fault in FAULTS
-    }
-    assert {case.victims for case in drawn} == {(), *VICTIMS}
-    assert all(0 <= case.delay_s <= 1.5 for case in drawn)
+def test_the_first_seeds_kill_the_controller_at_every_place_the_moment_it_is_told() -> None:
+    first = [draw(seed) for seed in range(len(PLACES))]
+    assert [case.place for case in first] == PLACES
+    assert {(case.fault, case.victims, case.delay_s) for case in first} == {(CONTROLLER, (), 0.0)}
+
+
+def test_all_seeds_go_through_every_fault_at_every_place_of_the_cutover() -> None:
+    drawn = {draw(seed)[1:4] for seed in range(combinations())}
+    for place in PLACES:
+        for fault in FAULTS:
+            for victims in VICTIMS:
+                assert ((place, fault, victims) in drawn) == (place.start == "staged" or "window" not in fault)
 
 
 def test_the_table_names_the_seed_and_what_was_violated() -> None:
-    case = draw(3)
-    text = table([(case, "single", 12.0, []), (case, "cluster", 13.0, ["two writers"])])
-    assert text.count("seed 3: ") == 2 and text.count("two writers") == 1 and " ok" in text
+    rows = [Row(draw(3), "single", 12.0, 1.0, []), Row(draw(4), "cluster", 13.0, None, ["two writers"])]
+    text = table(rows)
+    assert text.count("seed 3: ") == text.count("seed 4: ") == text.count("two writers") == 1 and " ok" in text
+    assert "2 cases (1 cluster, 1 single)" in summary(rows) and "seeds [4]" in summary(rows)

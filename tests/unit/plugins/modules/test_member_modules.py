@@ -129,6 +129,20 @@ def test_member_unit_disables_the_unit_before_it_is_gone(
     assert run("member_unit", unit_arguments(tmp_path, profile, state="absent"), tools)["changed"] is False
 
 
+def test_member_unit_takes_the_sequencers_switch_away_with_its_drop_in(
+    tmp_path: Path, tools: Path, profile: dict[str, t.Any]
+) -> None:
+    link = tmp_path / "etc" / "chain" / "current"
+    (link.parent / "single").mkdir(parents=True, exist_ok=True)
+    link.symlink_to("single")
+    absent = unit_arguments(tmp_path, profile, role="sequencer", state="absent")
+    assert run("member_unit", absent, tools, check=True)["changed"] is True
+    assert link.is_symlink()
+    assert run("member_unit", absent, tools)["changed"] is True
+    assert not link.is_symlink()
+    assert run("member_unit", absent, tools)["changed"] is False
+
+
 def test_member_unit_names_what_the_profile_lacks(tmp_path: Path, tools: Path, profile: dict[str, t.Any]) -> None:
     del profile["binary"]
     answer = run("member_unit", unit_arguments(tmp_path, profile), tools)

@@ -21,6 +21,7 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils._settle import
 from tests.unit.plugins.module_utils.window.raft_log import SEALED_LOG
 
 NODE, SEAL, WINDOW = "ev-node.service", "evnode-seal-ev-node.service", "evnode-window-ev-node.service"
+RESUME = "evnode-resume-ev-node.timer"
 
 
 class Clock:
@@ -56,7 +57,10 @@ class Host:
             return Result(0, "enabled\n" if self.enabled else "disabled\n", "")
         if verb == "journalctl":
             return Result(0, "\n".join(self.log), "")
-        if verb == "systemd-run":
+        if verb == "systemd-run" and any(word.startswith("--on-active=") for word in argv):
+            self.order.append("resume later")
+            self.active.add(RESUME)
+        elif verb == "systemd-run":
             self.order.append("seal")
             self.sealed_with = list(argv)
             assert NODE not in self.active, "the store is locked by one process at a time"
@@ -421,6 +425,70 @@ def test_stopping_twice_changes_nothing(place):
     host = Host(place)
     host.active.clear()
     assert _revert.stop(revert(place), run=host).changes == []
+
+
+def test_a_stopped_member_of_the_cluster_starts_again_by_itself_unless_it_is_cleaned(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    assert host.order == ["resume later", f"stop {NODE}"]
+    _revert.clean(wanted, run=host)
+    assert host.active == set()
+
+
+def test_a_second_run_puts_the_start_off(place):
+    cluster_member(place)
+    host = Host(place)
+    for _run in range(2):
+        _revert.stop(revert(place, resume_after=60), run=host)
+    assert host.order[2:] == [f"stop {RESUME}", "resume later", f"stop {NODE}"]
+    _revert.stop(revert(place), run=host)
+    assert RESUME not in host.active, "a store is about to be written over"
+
+
+def test_only_what_ran_as_a_member_starts_again(place):
+    host = Host(place)
+    _revert.stop(revert(place, resume_after=60), run=host)
+    switch_to(place, "raft")
+    _revert.stop(revert(place, resume_after=60), run=host)
+    assert "resume later" not in host.order
+
+
+def test_a_member_whose_switch_cannot_be_turned_starts_again_by_itself(place, monkeypatch):
+    def read_only(*_what):
+        raise RevertError("the file system is read-only")
+
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    monkeypatch.setattr(_revert, "switch", read_only)
+    with pytest.raises(RevertError, match="read-only"):
+        _revert.clean(wanted, run=host)
+    assert host.active == {RESUME}
+
+
+def test_a_member_that_is_out_of_the_cluster_does_not_start_again_whatever_else_failed(place):
+    cluster_member(place)
+    (place / "home" / "raft" / "thesis.txt").write_text("x")
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    with pytest.raises(RevertError, match=r"thesis\.txt"):
+        _revert.clean(wanted, run=host)
+    assert host.active == set()
+
+
+def test_resuming_starts_the_node_and_only_once(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    assert _revert.resume(wanted, check=True, run=host).changes
+    assert _revert.resume(wanted, run=host).changes == [f"start {NODE}"]
+    assert host.active == {NODE}
+    assert _revert.resume(wanted, run=host).changes == []
 
 
 def cluster_member(place, mode="raft"):
