@@ -128,7 +128,7 @@ def test_a_disk_that_refuses_the_copy(lab: Settings, controller: Controller, cha
     with read_only(victim, f"{lab.layout.home}/data"):
         outcome = controller.run("read-only", *CUTOVER)
     assert outcome.code != 0
-    said = outcome.text.partition("Called off before the cutover, the sequencer runs as before.")[2]
+    said = outcome.text.partition("Called off before the cutover, the sequencer was not touched.")[2]
     assert victim.name in said and lab.hosts[1].name not in said.partition("}")[0], outcome.tail()
     assert "window_open" not in history.events(lab, first)[known:]
     assert running(lab, first)["MainPID"] == pid

@@ -15,10 +15,9 @@ import pytest
 import yaml
 
 from lab import chain, fleet, machine, traffic
-from lab.rpc import Node
 from lab.settings import Host, Settings
 from lab.shell import wait_for
-from lab.trial import history, leaks
+from lab.trial import fence, history, leaks
 from lab.trial.disk import Untouched
 from lab.trial.play import Controller, Outcome
 
@@ -207,24 +206,42 @@ def test_every_transaction_is_there_once(lab: Settings, migration: Migration, no
     )
 
 
-def test_the_old_start_gives_a_member(lab: Settings, migration: Migration) -> None:
-    """By hand, as before the migration: the unit cannot come up as the single sequencer any more."""
-    host = lab.hosts[0]
-    unit = f"{lab.layout.unit}.service"
-    machine.execute(host, ["systemctl", "stop", unit])
-    machine.execute(host, ["systemctl", "start", unit])
+@pytest.mark.parametrize("way", fence.WAYS, ids=lambda way: way.name)
+def test_the_old_sequencer_comes_back_as_a_member_or_not_at_all(
+    lab: Settings, migration: Migration, way: fence.Way, note: Callable[[str], None]
+) -> None:
+    note(f"{way.name}: {fence.attempt(lab, lab.hosts[0], way)}")
 
-    def missing() -> str | None:
-        rpc: Node = chain.node(lab, host)
-        leads = rpc.is_leader()
-        rpc.close()
-        return "node-1 does not answer as a Raft member" if leads is None else None
 
-    wait_for("node-1 as a member", missing, timeout=30)
+def test_after_all_that_there_is_one_history(lab: Settings, migration: Migration) -> None:
     tip = max(height for peer in lab.hosts[1:] if (height := history.height(lab, peer)) is not None)
     history.wait_for_height(lab, tip + 3, timeout=60)
     assert history.disagreements(lab, migration.n, tip + 3) == []
     assert history.second_writers(lab) == []
+    assert leftovers(lab) == ""
+
+
+def leftovers(lab: Settings) -> str:
+    """What systemd says of changes that were not taken back."""
+    unit = f"{lab.layout.unit}.service"
+    asked = ["systemctl", "show", "--property=DropInPaths,NeedDaemonReload,UnitFileState", unit]
+    shown = machine.execute(lab.hosts[0], asked).stdout
+    wanted = {
+        f"DropInPaths=/etc/systemd/system/{unit}.d/zz-evnode-ha.conf",
+        "NeedDaemonReload=no",
+        "UnitFileState=enabled",
+    }
+    return "" if set(shown.split("\n")) >= wanted else shown
+
+
+def test_a_writer_beside_the_unit_is_named(lab: Settings, controller: Controller, migration: Migration) -> None:
+    """No file keeps root from starting the program with a home of its own: what cannot be prevented is seen."""
+    with fence.second_writer(lab, lab.hosts[0]):
+        shown = controller.run("status-beside", "--tags", "status")
+        judged = controller.run("verify-beside", "--tags", "verify")
+    assert "node-1: MAY BE A SECOND WRITER: process" in shown.text
+    assert judged.code != 0 and "second-node" in judged.text and "by-hand.service" in judged.text
+    assert "home /root/copy" in judged.text
 
 
 def test_a_second_run_changes_nothing(lab: Settings, controller: Controller, migration: Migration) -> None:

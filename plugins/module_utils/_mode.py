@@ -13,6 +13,7 @@ import typing as t
 
 from ._errors import HaError
 from ._files import fsync_dir, read_link, remove_files, switch_link
+from ._raft_store import LOG, last_index
 from ._store.pull import marker_path, unfinished
 
 ABSENT = "absent"
@@ -57,12 +58,27 @@ def missing_files(config_dir: str, unit: str, mode: str) -> list[str]:
     return [path for path in paths if not os.path.isfile(path)]
 
 
-def switch(config_dir: str, unit: str, mode: str, *, state_dir: str | None = None, check: bool = False) -> Change:
+def switch(
+    config_dir: str,
+    unit: str,
+    mode: str,
+    *,
+    state_dir: str | None = None,
+    raft_dir: str | None = None,
+    check: bool = False,
+) -> Change:
     """Set the switch by one rename, or remove it; with ``check`` only tell. ModeError where files are missing.
 
     With ``state_dir`` a copy that was begun and never proven equal stands in the way of modes that would run on it.
+    With ``raft_dir`` a Raft log that was never sealed, or was emptied by a rollback, stands in the way of ``raft``:
+    members with empty logs can elect a leader among themselves, whatever blocks the others hold.
     """
     before = current(config_dir, unit)
+    if raft_dir is not None and mode == "raft" and before != mode and last_index(os.path.join(raft_dir, LOG)) == 0:
+        raise ModeError(
+            f"mode raft of {unit} needs the membership that sealing writes into {raft_dir}, found no Raft log there. "
+            "If a rollback was begun and broken off, finish it: run rollback again"
+        )
     if state_dir is not None and mode not in (ABSENT, "single"):
         own = os.path.join(state_dir, unit)
         half = unfinished(own)

@@ -116,11 +116,15 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
     # First, because it must not come between the look at the unit and the turn of the switch.
     due = not check and _take_resume_back(wanted, run)
     try:
-        return _clean(wanted, check, run)
+        done = _clean(wanted, check, run)
     except HaError:
         if due and wanted.resume_after > 0 and current(wanted.config_dir, wanted.unit) == "raft":
             _schedule_resume(wanted, run)
         raise
+    if wanted.sequencer and wanted.resume_after > 0 and not check:
+        # It is the last to be cleaned, so it may start as what it is now, should the run not live to start it.
+        _schedule_resume(wanted, run)
+    return done
 
 
 def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
@@ -177,6 +181,7 @@ def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clo
     if mode == ABSENT and not wanted.sequencer:
         return Reverted([], {"height": None})
     changes = []
+    _take_resume_back(wanted, run)
     if os.path.exists(wanted.frozen):
         _files.remove_files([wanted.frozen])
         changes.append(f"remove {wanted.frozen}")

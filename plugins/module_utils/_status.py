@@ -16,7 +16,9 @@ import typing as t
 import urllib.error
 import urllib.request
 
+from . import _strays
 from ._errors import HaError
+from ._process import run as _run
 from ._rpc import NodeClient, RpcError, bare_hex
 from ._systemd import active_state
 
@@ -131,11 +133,12 @@ def collect(
     silent.clear()
     if asked.unit is not None:
         part("unit_active", lambda: {"unit_active": _unit_active(str(asked.unit), run)})
+        part("strays", lambda: {"strays": _strays.find(str(asked.unit), run=run or _run)})
     if asked.raft_address is not None:
         part("raft_port_open", lambda: _port_open(str(asked.raft_address), asked.timeout))
     if asked.execution_rpc is not None:
         part("execution", lambda: {"execution": _execution(asked)})
-    for name in ("unit_active", "raft_port_open", "execution"):
+    for name in ("unit_active", "strays", "raft_port_open", "execution"):
         if status[name] is None:
             reasons.setdefault(name, "not asked")
     return status
@@ -251,6 +254,7 @@ _FIELDS = (
     *_METADATA,
     "peer_id",
     "unit_active",
+    "strays",
     "raft_port_open",
     "execution",
 )

@@ -36,6 +36,10 @@ options:
       - Modes that run on a copied store are refused while a copy that was begun has not been proven equal.
     type: path
     default: /var/lib/evnode-ha
+  raft_dir:
+    description:
+      - The member's Raft directory. Mode V(raft) is refused while there is no Raft log in it.
+    type: path
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
   - evnode.sequencer_ha._attributes.actiongroup
@@ -78,6 +82,7 @@ def main() -> None:
             "unit": {"type": "str", "required": True},
             "config_dir": {"type": "path", "default": "/etc/evnode-ha"},
             "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
+            "raft_dir": {"type": "path"},
             "mode": {"type": "str", "required": True, "choices": [*MODES, ABSENT]},
         },
         supports_check_mode=True,
@@ -89,6 +94,7 @@ def main() -> None:
             unit,
             module.params["mode"],
             state_dir=module.params["state_dir"],
+            raft_dir=module.params["raft_dir"],
             check=module.check_mode,
         )
     except HaError as exc:

@@ -114,6 +114,13 @@ status:
     unit_active:
       description: Whether the unit is active.
       type: bool
+    strays:
+      description:
+        - Processes of this host that run a node and do not belong to O(unit) or to the collection.
+        - Each with C(pid), C(program), C(started_by) (unit or scope), C(home), C(chain_id) of the genesis there and
+          C(aggregator), whether it makes blocks (V(null) where that cannot be told).
+      type: list
+      elements: dict
     raft_port_open:
       description: Whether the Raft address accepts connections.
       type: bool

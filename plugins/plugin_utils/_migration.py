@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ._verify import writers_beside
+
 if t.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -365,10 +367,11 @@ def outcome_sentence(outcome: Mapping[str, t.Any], back: Mapping[str, t.Any]) ->
 
 
 def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> list[str]:
-    """Return one line a member: mode, role, height, hash, lag, unit."""
+    """Return one line a member: mode, role, height, hash, lag, unit; one more for each node beside the unit."""
     heights = {name: (status or {}).get("height") for name, status in statuses.items()}
     tip = max((height for height in heights.values() if isinstance(height, int)), default=None)
     lines = []
+    beside = writers_beside(statuses)
     for name, status in statuses.items():
         status = status or {}
         height = heights[name]
@@ -386,6 +389,7 @@ def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> l
         ]
         line = ", ".join(words).replace(":,", ":", 1)
         lines.append(line if height is not None else f"{line} ({reasons.get('height', 'no answer')})")
+        lines += [f"{name}: MAY BE A SECOND WRITER: {words}" for words in beside.get(name, [])]
     return lines
 
 

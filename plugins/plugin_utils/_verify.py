@@ -48,6 +48,7 @@ def verify(chain: Chain) -> list[Verdict]:
     answering = {member: status for member, status in chain.statuses.items() if member not in silent}
     verdicts: list[Verdict] = []
     verdicts += _answers(chain, answering, silent)
+    verdicts += _beside(chain)
     if answering:
         for check in _CHECKS:
             verdicts += check(chain, answering)
@@ -68,6 +69,32 @@ def _answers(chain: Chain, answering: Mapping[str, Status], silent: Mapping[str,
         remedy = "start the members that are down; without a quorum no block is made"
         verdicts.append(Verdict("quorum", BLOCK, _ALL, f"at least {chain.quorum} members that answer", found, remedy))
     return verdicts
+
+
+def writers_beside(statuses: Mapping[str, Status]) -> dict[str, list[str]]:
+    """Return, by member, the processes that may make blocks of this chain beside the member's own unit, in words.
+
+    A plain full node is none, and neither is a node of another chain. What cannot be told counts as one.
+    """
+    chains = {status["chain_id"] for status in statuses.values() if (status or {}).get("chain_id")}
+    found: dict[str, list[str]] = {}
+    for member, status in statuses.items():
+        for stray in (status or {}).get("strays") or []:
+            other = stray["chain_id"] is not None and chains and stray["chain_id"] not in chains
+            if stray["aggregator"] is not False and not other:
+                words = f"process {stray['pid']}, {stray['program']} of {stray['started_by']}, home {stray['home']}"
+                found.setdefault(member, []).append(words)
+    return found
+
+
+def _beside(chain: Chain) -> list[Verdict]:
+    remedy = "end it, and find out what started it: with the chain's key it forks the chain"
+    verdicts = [
+        Verdict("second-node", BLOCK, member, "no node beside the unit", words, remedy)
+        for member, all_words in writers_beside(chain.statuses).items()
+        for words in all_words
+    ]
+    return verdicts or [Verdict("second-node", OK, _ALL, "no node beside the units", "none")]
 
 
 def _seam(chain: Chain, answering: Mapping[str, Status]) -> list[Verdict]:

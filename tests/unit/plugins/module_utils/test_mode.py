@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _mode as mode
+from tests.unit.plugins.module_utils.window.raft_log import SEALED_LOG
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -79,3 +80,13 @@ def test_nothing_runs_on_half_a_copy(config: str, tmp_path: Path) -> None:
     assert mode.switch(config, "chain", "single", state_dir=str(state)).changed is True
     (state / "chain" / ".copying").unlink()
     assert mode.switch(config, "chain", "raft", state_dir=str(state)).changed is True
+
+
+def test_a_member_without_a_raft_log_does_not_join(config: str, tmp_path: Path) -> None:
+    log = tmp_path / "raft-log.db"
+    with pytest.raises(mode.ModeError, match="found no Raft log there"):
+        mode.switch(config, "chain", "raft", raft_dir=str(tmp_path))
+    log.write_bytes(SEALED_LOG)
+    assert mode.switch(config, "chain", "raft", raft_dir=str(tmp_path)).changed
+    log.unlink()
+    assert not mode.switch(config, "chain", "raft", raft_dir=str(tmp_path)).changed

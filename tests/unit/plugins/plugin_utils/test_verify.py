@@ -250,3 +250,34 @@ def test_the_table_shows_the_worst_first_and_counts_the_rest(statuses):
     assert "-> " in shown[1]
     assert shown[2].startswith("WARN   node-5")
     assert shown[-1].endswith(" ok, 1 to look at, 1 in the way")
+
+
+def stray(**changes: t.Any) -> dict[str, t.Any]:
+    plain = {"pid": 99, "program": "/opt/old", "started_by": "cron.service", "home": "/root/old", "chain_id": "c-1"}
+    return {**plain, "aggregator": True, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "blocks"),
+    [
+        ({}, True),
+        ({"aggregator": None}, True),
+        ({"chain_id": None}, True),
+        ({"aggregator": False}, False),
+        ({"chain_id": "another"}, False),
+    ],
+    ids=["a writer", "of a role that cannot be told", "of a chain that cannot be told", "a full node", "another chain"],
+)
+def test_a_node_beside_the_unit_is_named(statuses: Statuses, changes: dict[str, t.Any], blocks: bool) -> None:
+    statuses["node-1"]["strays"] = [stray(**changes)]
+    found = [verdict for verdict in verify(chain(statuses)) if verdict.id == "second-node"]
+    assert [verdict.severity == "block" for verdict in found] == [blocks]
+    if blocks:
+        assert found[0].member == "node-1" and "process 99, /opt/old of cron.service" in found[0].found
+
+
+def test_a_node_beside_a_unit_that_is_stopped_is_named_too(statuses: Statuses) -> None:
+    statuses["node-1"].update(height=None, chain_id=None, strays=[stray()])
+    assert ("second-node", "block", "node-1") in {
+        (verdict.id, verdict.severity, verdict.member) for verdict in verify(chain(statuses, require_all=False))
+    }

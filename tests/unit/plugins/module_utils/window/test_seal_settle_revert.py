@@ -437,6 +437,17 @@ def test_a_stopped_member_of_the_cluster_starts_again_by_itself_unless_it_is_cle
     assert host.active == set()
 
 
+def test_a_clean_sequencer_starts_by_itself_where_the_run_does_not_live_to_start_it(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, sequencer=True, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.clean(wanted, run=host)
+    assert (host.active, mode_of(place)) == ({RESUME}, "single")
+    _revert.start(wanted, run=host)
+    assert host.active == {NODE}
+
+
 def test_a_second_run_puts_the_start_off(place):
     cluster_member(place)
     host = Host(place)
