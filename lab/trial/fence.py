@@ -80,7 +80,7 @@ def second_writer(lab: Settings, host: Host) -> Iterator[None]:
         cp --remove-destination $KEPT /root/copy/config/evnode.yaml
         systemd-run --quiet --collect --unit=by-hand --property=WorkingDirectory=/tmp -- \
             $(echo "$OLD" | sed "s#$HOME_#/root/copy#g; s#:{app}#:{other_app}#g") --evnode.rpc.address=127.0.0.1:{rpc} \
-            --evnode.p2p.peers= --evnode.p2p.listen_address=/ip4/127.0.0.1/tcp/{p2p} --evnode.da.address=
+            --evnode.p2p.peers= --evnode.p2p.listen_address=/ip4/127.0.0.1/tcp/{p2p} --evnode.da.address=http://127.0.0.1:9
     """.format(other_app=ports["app"], app=lab.layout.ports["app"], rpc=ports["rpc"], p2p=ports["p2p"])
     _sh(lab, host, "systemctl stop $UNIT\n" + script + "\nsystemctl start $UNIT")
     try:

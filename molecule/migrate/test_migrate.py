@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab import chain, fleet, machine, traffic
+from lab import chain, fleet, machine, network, traffic
 from lab.settings import Host, Settings
 from lab.shell import wait_for
 from lab.trial import fence, history, leaks
@@ -259,6 +261,65 @@ def test_what_only_reads_runs_alone(lab: Settings, controller: Controller, migra
     assert outcome.count("changed") == 0
     for host in lab.hosts:
         assert f"{host.name}: mode raft" in outcome.text
+
+
+@contextlib.contextmanager
+def cut_off(lab: Settings) -> Iterator[None]:
+    """A member that nobody reaches: it may hold blocks that no other has."""
+    network.partition(lab, lab.host("node-4"), [])
+    try:
+        yield
+    finally:
+        network.heal(lab, lab.host("node-4"))
+
+
+@contextlib.contextmanager
+def receipt(lab: Settings, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Iterator[None]:
+    """Another receipt of the freeze, or none."""
+    path = machine.root(lab.hosts[0]) / f"var/lib/evnode-ha/{lab.layout.unit}/window-receipt.json"
+    original = path.read_text(encoding="utf-8")
+    changed = change(json.loads(original))
+    if changed is None:
+        path.unlink()
+    else:
+        path.write_text(json.dumps(changed), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(original, encoding="utf-8")
+        path.chmod(0o600)
+
+
+@contextlib.contextmanager
+def nothing(_lab: Settings) -> Iterator[None]:
+    yield
+
+
+UNPROVABLE = {
+    "a member that cannot be read": (cut_off, "", "may hold blocks that no other has: node-4"),
+    "no receipt of the freeze": (lambda lab: receipt(lab, lambda _was: None), "", "holds no receipt of the freeze"),
+    "another block N": (
+        lambda lab: receipt(lab, lambda was: {**was, "hash": "0" * 64}),
+        "",
+        "hold different histories",
+    ),
+    "a word for nobody": (nothing, "node-9", "node-9, the member to trust, is no member"),
+}
+
+
+@pytest.mark.parametrize("case", UNPROVABLE)
+def test_a_way_back_that_cannot_be_proven_is_refused(
+    lab: Settings, controller: Controller, migration: Migration, case: str
+) -> None:
+    plant, trust, reason = UNPROVABLE[case]
+    raft = f"{lab.layout.home.lstrip('/')}/raft/*"
+    with plant(lab):
+        before = Untouched(lab, stores=[host.name for host in lab.hosts], ignore=[raft])
+        outcome = controller.run("refused", "--tags", "rollback", "-e", f"evnode_rollback_trust={trust}")
+        assert before.changes() == []
+    assert outcome.code != 0
+    assert "Refused, and nothing was changed:" in outcome.text and reason in outcome.text, outcome.tail()
+    history.wait_for_height(lab, (history.height(lab, lab.hosts[1]) or 0) + 2)
 
 
 def test_the_way_back_keeps_every_block(

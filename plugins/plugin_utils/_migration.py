@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+from collections import Counter
 
 from ._verify import writers_beside
 
@@ -191,7 +192,29 @@ def way_back_at_all(
         head = ((heads.get(name) or {}).get("head") or {}).get("height")
         if reason or (height is None and head is None):
             silent[name] = reason or str((heads.get(name) or {}).get("msg", "tells no height"))
-    return _unread(silent) if silent else ""
+    if silent:
+        return _unread(silent)
+    differing = _other_histories(
+        {name: (result or {}).get("status") or {} for name, result in statuses.items()}, freeze
+    )
+    return f"The members hold different histories. {'; '.join(differing)}." if differing else ""
+
+
+def _other_histories(statuses: Mapping[str, Mapping[str, t.Any]], freeze: Mapping[str, t.Any]) -> list[str]:
+    """Blocks that are not the same on all members that run, or are not block N of the freeze, as far as was asked."""
+    words = []
+    told = {name: _hashes({**status, "hash": status.get("head_hash")}) for name, status in statuses.items()}
+    for height in sorted({height for known in told.values() for height in known}):
+        held = {name: known[height] for name, known in told.items() if height in known}
+        wanted = str(freeze.get("hash") or "") if height == freeze["n"] else ""
+        wanted = wanted or Counter(held.values()).most_common(1)[0][0]
+        whose = "was at the freeze" if height == freeze["n"] and freeze.get("hash") else "is on the others"
+        words += [
+            f"{name}: block {height} is {digest} there and {wanted} {whose}"
+            for name, digest in sorted(held.items())
+            if digest != wanted
+        ]
+    return words
 
 
 def way_back(

@@ -177,6 +177,20 @@ def test_what_stands_in_the_way_is_known_before_anything_is_stopped():
     assert "no member" in decide.way_back_at_all(live, {}, FREEZE, "node-9")
 
 
+def test_histories_that_differ_are_seen_while_the_members_run():
+    def running(**hashes):
+        headers = {height.lstrip("b"): {"hash": digest} for height, digest in hashes.items()}
+        return {"status": {"height": 12, "head_hash": "h12", "headers": headers}}
+
+    live = {name: running(b10="h10", b11="h11") for name in MEMBERS}
+    assert decide.way_back_at_all(live, {}, FREEZE) == ""
+    live["node-3"] = running(b10="h10", b11="x11")
+    assert "node-3: block 11 is x11 there and h11 is on the others" in decide.way_back_at_all(live, {}, FREEZE)
+    live["node-3"] = running(b10="x10", b11="h11")
+    assert "node-3: block 10 is x10 there and h10 was at the freeze" in decide.way_back_at_all(live, {}, FREEZE)
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-2") == ""
+
+
 def test_a_stopped_member_is_asked_for_the_freeze_and_for_blocks_near_every_tip():
     asked = decide.heights_to_keep({"node-1": {"height": 40}, "node-2": {}}, FREEZE)
     assert {10, 38, 40, 45} <= set(asked) and 30 not in asked
