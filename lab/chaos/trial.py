@@ -155,10 +155,10 @@ class Trial:
         self._until("the end of every window", self._windows, END_LIMIT_S)
         faults.mend(self.lab, case.fault, case.victims)
         self._until("the end of every window", self._windows, END_LIMIT_S)
-        ended = self._end(before, wrong)
+        ended = self._end(case, before, wrong)
         if first is not None and first.code != 0 and not _SAYS.search(first.text):
             wrong.append(f"the run did not say how it left the chain: {first.log.name}")
-        self._then(case, wrong)
+        self._then(case, ended, before, wrong)
         top = max(self.lab.hosts, key=lambda host: history.height(self.lab, host) or 0)
         stands = (history.height(self.lab, top) or 0) <= before[-1].height
         pause = None if stands else history.longest_pause_s(self.lab, top, before[-1].height)
@@ -189,29 +189,41 @@ class Trial:
         ]
         return f"windows on {', '.join(busy)}" if busy else None
 
-    def _end(self, before: Sequence[Block], wrong: list[str]) -> str:
+    def _end(self, case: Case, before: Sequence[Block], wrong: list[str]) -> str:
         """Wait until somebody produces, and judge it."""
         start = max(self._highest(), before[-1].height)
 
         def nobody() -> str | None:
             return None if self._highest() > start + 1 else f"highest block {self._highest()}, modes {self._modes()}"
 
+        halted = False
         try:
             self._until("a block", nobody, PRODUCE_LIMIT_S)
         except LabError as error:
-            wrong.append(f"nobody produces: {error}")
+            halted = case.place.start == "cluster" and self._between()
+            wrong += [] if halted else [f"nobody produces: {error}"]
         wrong += history.second_writers(self.lab)
         wrong += self._lost(before)
         members = [name for name, mode in self._modes().items() if mode == "raft"]
         if "node-1" not in members:
             wrong += [f"{name} is a member beside the single sequencer" for name in members]
             return "single"
-        return "cluster"
+        return "halted" if halted else "cluster"
 
-    def _then(self, case: Case, wrong: list[str]) -> None:
+    def _between(self) -> bool:
+        """Whether a rollback was hit where it cannot be otherwise: the joiners have left, node-1 has not yet."""
+        first, *others = (history.mode(self.lab, host) for host in self.lab.hosts)
+        return first == "raft" and sum(1 for mode in others if mode == "raft") < len(self.lab.hosts) // 2 + 1
+
+    def _then(self, case: Case, ended: str, before: Sequence[Block], wrong: list[str]) -> None:
         """The second run has to finish the job, or to take it back, and to keep every block."""
-        made = self._so_far()
+        made = self._so_far() or before
         onwards = case.then == "migrate" or (case.then == "the same again" and case.place.start != "cluster")
+        if ended == "halted" and onwards:
+            refused = self._play(f"{case.seed}-refused", *FINISH[case.place.start])
+            if refused.code == 0 or "run rollback again" not in refused.text:
+                wrong.append(f"the way on was not named: {refused.log.name}")
+            onwards = False
         outcome = self._play(f"{case.seed}-then", *(FINISH[case.place.start] if onwards else ROLLBACK))
         if outcome.code != 0:
             wrong.append(f"the second run failed: {outcome.errors(6)}")
