@@ -196,7 +196,7 @@ bench: standin ## N migrations in a lab of its own, measured; N=20 [EVNODE_BINAR
 	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),bench,$(LAB_NAME)) $(BIN)/python -m lab.bench --runs $(N)
 
 .PHONY: chaos
-chaos: standin ## N cutovers in which something dies; N=150 SEED=0 [EVNODE_BINARY=… DA_COMMAND=…]
+chaos: standin ## runs in which something dies; N=150 SEED=0 LABS=2 [EVNODE_BINARY=… DA_COMMAND=…]
 	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),chaos,$(LAB_NAME)) $(BIN)/python -m lab.chaos $(if $(filter file,$(origin N)),,--cases $(N))
 
 .PHONY: clean
