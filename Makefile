@@ -199,6 +199,10 @@ bench: standin ## N migrations in a lab of its own, measured; N=20 [EVNODE_BINAR
 chaos: standin ## runs in which something dies; N=150 SEED=0 LABS=2 [EVNODE_BINARY=… DA_COMMAND=…]
 	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),chaos,$(LAB_NAME)) $(BIN)/python -m lab.chaos $(if $(filter file,$(origin N)),,--cases $(N))
 
+.PHONY: trips
+trips: standin ## N times to the cluster and back, on one chain; N=10 [EVNODE_BINARY=… DA_COMMAND=…]
+	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),trips,$(LAB_NAME)) $(BIN)/python -m lab.chaos.trips $(if $(filter file,$(origin N)),,--trips $(N))
+
 .PHONY: clean
 clean: ## remove what was built; the lab is taken down, the cached host image stays
 	if [ -x $(BIN)/python ]; then $(LAB) down; fi

@@ -90,7 +90,7 @@ class Trial:
         wrong: list[str] = []
         ended, pause = "?", None
         try:
-            self._start_from(case.place.start)
+            self.start_from(case.place.start)
             ended, pause = self._case(case, wrong)
         except Exception as error:
             # One case that goes astray, in whatever way, is one row of the table and not the end of all.
@@ -101,7 +101,7 @@ class Trial:
 
     # ---- starting points --------------------------------------------------------------------------------------------
 
-    def _start_from(self, name: str) -> None:
+    def start_from(self, name: str) -> None:
         """Put the hosts where a case starts from; the first time, go there and save it."""
         if name not in self._saved:
             self._make(name)
@@ -119,9 +119,9 @@ class Trial:
             chain.up(self.lab)
         else:
             before, run = ("single", RUN["single"]) if name == "staged" else ("staged", RUN["staged"])
-            self._start_from(before)
+            self.start_from(before)
             known = {host.name: len(history.events(self.lab, host)) for host in self.lab.hosts}
-            outcome = self._play(f"make-{name}", *run)
+            outcome = self.play(f"make-{name}", *run)
             if outcome.code != 0:
                 raise LabError(f"no starting point {name}: {outcome.errors()}")
             self._check_places(before, known)
@@ -139,7 +139,7 @@ class Trial:
     # ---- a case -----------------------------------------------------------------------------------------------------
 
     def _case(self, case: Case, wrong: list[str]) -> tuple[str, float | None]:
-        before = self._so_far()
+        before = self.so_far()
         faults.arrange(self.lab, case.fault, case.victims)
         watched = self.lab.host(case.place.host)
         known = len(history.events(self.lab, watched))
@@ -217,14 +217,14 @@ class Trial:
 
     def _then(self, case: Case, ended: str, before: Sequence[Block], wrong: list[str]) -> None:
         """The second run has to finish the job, or to take it back, and to keep every block."""
-        made = self._so_far() or before
+        made = self.so_far() or before
         onwards = case.then == "migrate" or (case.then == "the same again" and case.place.start != "cluster")
         if ended == "halted" and onwards:
-            refused = self._play(f"{case.seed}-refused", *FINISH[case.place.start])
+            refused = self.play(f"{case.seed}-refused", *FINISH[case.place.start])
             if refused.code == 0 or "run rollback again" not in refused.text:
                 wrong.append(f"the way on was not named: {refused.log.name}")
             onwards = False
-        outcome = self._play(f"{case.seed}-then", *(FINISH[case.place.start] if onwards else ROLLBACK))
+        outcome = self.play(f"{case.seed}-then", *(FINISH[case.place.start] if onwards else ROLLBACK))
         if outcome.code != 0:
             wrong.append(f"the second run failed: {outcome.errors(6)}")
         elif onwards:
@@ -235,7 +235,7 @@ class Trial:
 
     # ---- looking ----------------------------------------------------------------------------------------------------
 
-    def _so_far(self) -> list[Block]:
+    def so_far(self) -> list[Block]:
         """All blocks, out of the store that has most."""
         heights = {host: history.height(self.lab, host) or 0 for host in self.lab.hosts}
         host: Host = max(heights, key=lambda host: heights[host])
@@ -269,7 +269,7 @@ class Trial:
     def _arguments(self, *more: str) -> list[str]:
         return ["-e", json.dumps({"evnode_seed": "follow", "evnode_anchor": False, **LIMITS}), *more]
 
-    def _play(self, name: str, *more: str) -> Outcome:
+    def play(self, name: str, *more: str) -> Outcome:
         return self.controller.run(name, *self._arguments(*more))
 
     def _keep_logs(self, case: Case) -> None:
