@@ -21,7 +21,6 @@ from lab.shell import wait_for
 LIMIT_S = 40.0
 _ENOUGH_RESTARTS = 2
 
-# What every script may use. OLD is the command line of before the migration.
 # What every script may use. OLD is the command line of before the migration, OWN the collection's drop-in.
 _PRELUDE = r"""
 set -eu
@@ -29,8 +28,8 @@ UNIT={unit} USER_={user} GROUP_={group} BINARY={binary} HOME_={home}
 FILE=/etc/systemd/system/$UNIT.service YAML=$HOME_/config/evnode.yaml
 KEPT=/var/lib/evnode-ha/$UNIT/original/evnode.yaml SWITCH=/etc/evnode-ha/$UNIT/current
 LINKED=$SWITCH/evnode.yaml OWN=$FILE.d/{own}
-. /etc/evnode-ha/$UNIT/single/args.env
-OLD="$BINARY $EVNODE_HA_ARGS"
+OLD="$BINARY start --home $HOME_ --evnode.node.aggregator=true --evnode.signer.passphrase_file={passphrase}"
+OLD="$OLD --kv-endpoint 0.0.0.0:{app}"
 by_hand() {{
     systemd-run --quiet --collect --unit=by-hand --property=User="$1" --property=WorkingDirectory=/tmp -- $OLD
 }}
@@ -76,10 +75,10 @@ def second_writer(lab: Settings, host: Host) -> Iterator[None]:
     """A copy of the home with the old configuration and other ports, which makes blocks that nobody else sees."""
     ports = {name: port + 2000 for name, port in lab.layout.ports.items()}
     script = r"""
-        rm -rf /root/copy; cp --archive $HOME_ /root/copy; rm -rf /root/copy/raft
-        cp --remove-destination $KEPT /root/copy/config/evnode.yaml
+        rm -rf /run/copy; cp --archive $HOME_ /run/copy; rm -rf /run/copy/raft
+        [ ! -e $KEPT ] || cp --remove-destination $KEPT /run/copy/config/evnode.yaml
         systemd-run --quiet --collect --unit=by-hand --property=WorkingDirectory=/tmp -- \
-            $(echo "$OLD" | sed "s#$HOME_#/root/copy#g; s#:{app}#:{other_app}#g") --evnode.rpc.address=127.0.0.1:{rpc} \
+            $(echo "$OLD" | sed "s#$HOME_#/run/copy#g; s#:{app}#:{other_app}#g") --evnode.rpc.address=127.0.0.1:{rpc} \
             --evnode.p2p.peers= --evnode.p2p.listen_address=/ip4/127.0.0.1/tcp/{p2p} --evnode.da.address=http://127.0.0.1:9
     """.format(other_app=ports["app"], app=lab.layout.ports["app"], rpc=ports["rpc"], p2p=ports["p2p"])
     _sh(lab, host, "systemctl stop $UNIT\n" + script + "\nsystemctl start $UNIT")
@@ -87,7 +86,7 @@ def second_writer(lab: Settings, host: Host) -> Iterator[None]:
         yield
     finally:
         machine.execute(host, ["systemctl", "stop", "by-hand.service"], check=False)
-        machine.execute(host, ["rm", "-rf", "/root/copy"])
+        machine.execute(host, ["rm", "-rf", "/run/copy"])
 
 
 def _sh(lab: Settings, host: Host, script: str) -> None:
@@ -98,6 +97,8 @@ def _sh(lab: Settings, host: Host, script: str) -> None:
         group=layout.group,
         binary=layout.binary,
         home=layout.home,
+        passphrase=layout.passphrase_file,
+        app=layout.ports["app"],
         own="zz-evnode-ha.conf",
     )
     machine.execute(host, ["sh", "-c", f"{prelude}\n{script}"])

@@ -243,7 +243,7 @@ def test_a_writer_beside_the_unit_is_named(lab: Settings, controller: Controller
         judged = controller.run("verify-beside", "--tags", "verify")
     assert "node-1: MAY BE A SECOND WRITER: process" in shown.text
     assert judged.code != 0 and "second-node" in judged.text and "by-hand.service" in judged.text
-    assert "home /root/copy" in judged.text
+    assert "home /run/copy" in judged.text
 
 
 def test_a_second_run_changes_nothing(lab: Settings, controller: Controller, migration: Migration) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from lab import chain, fleet, machine
 from lab.settings import Settings
-from lab.trial import history
+from lab.trial import fence, history
 from lab.trial.disk import Untouched
 from lab.trial.play import Controller, Outcome
 
@@ -133,6 +133,7 @@ def test_hosts_that_cannot_take_part(lab: Settings, preflight: Preflight) -> Non
     stop = ["systemctl", "stop", f"{layout.unit}.service"]
     with contextlib.ExitStack() as planted:
         plant = planted.enter_context
+        plant(fence.second_writer(lab, first))
         plant(files(lab, "node-1", {f"{layout.home}/config/signer.json": another_signer(lab)}))
         plant(files(lab, "node-2", {layout.binary: "#!/bin/sh\necho another version\n"}))
         plant(files(lab, "node-3", {f"{layout.home}/config/genesis.json": foreign}))
@@ -147,6 +148,7 @@ def test_hosts_that_cannot_take_part(lab: Settings, preflight: Preflight) -> Non
     assert {
         ("signer-not-proposer", "node-1"),
         ("unit-inactive", "node-1"),
+        ("second-node", "node-1"),
         ("binary-differs", "node-2"),
         ("other-chain", "node-3"),
         ("raft-dir-not-empty", "node-4"),

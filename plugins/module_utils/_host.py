@@ -22,6 +22,7 @@ import socket
 import time
 import typing as t
 
+from . import _strays
 from ._errors import HaError
 from ._files import read_bytes, read_link, sha256_file
 from ._proc import LISTEN, tcp_sockets
@@ -82,6 +83,7 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
     host["binary_sha256"] = sha256_file(wanted.binary) if wanted.binary and os.path.isfile(wanted.binary) else None
     host["raft_dir_entries"] = _entries(wanted.raft_dir)
     host["sealed"] = _sealed(wanted)
+    host["strays"] = _strays.find(wanted.unit, run=run, proc=proc) if wanted.unit else None
     host["mode"] = _mode(wanted)
     return host
 

@@ -16,6 +16,7 @@ import os
 import re
 import typing as t
 
+from ._errors import HaError
 from ._files import FileError, read_bytes, read_link
 from ._systemd import show
 
@@ -50,8 +51,7 @@ def find(unit: str, *, run: Runner, proc: str = "/proc") -> list[dict[str, t.Any
     service = unit if unit.endswith(".service") else f"{unit}.service"
     name = service.removesuffix(".service")
     own = (service, f"{name}-anchor.service", *(f"evnode-{what}-{service}" for what in ("seal", "head", "window")))
-    path = re.search(r"path=([^ ;]+)", show(service, ["ExecStart"], run=run).get("ExecStart", ""))
-    program = _inode(path[1]) if path else None
+    program = _program_of(service, run)
     found = []
     for pid in _pids(proc):
         words = _words(f"{proc}/{pid}/cmdline")
@@ -61,6 +61,16 @@ def find(unit: str, *, run: Runner, proc: str = "/proc") -> list[dict[str, t.Any
         if started_by not in own:
             found.append(_describe(pid, words, started_by, proc)._asdict())
     return found
+
+
+def _program_of(service: str, run: Runner) -> tuple[int, int] | None:
+    try:
+        command = show(service, ["ExecStart"], run=run).get("ExecStart", "")
+    except HaError:
+        # Flags still give a node away.
+        return None
+    path = re.search(r"path=([^ ;]+)", command)
+    return _inode(path[1]) if path else None
 
 
 def _pids(proc: str) -> Iterator[int]:

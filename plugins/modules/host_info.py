@@ -113,6 +113,12 @@ host:
     unit_pid:
       description: Its main process.
       type: int
+    strays:
+      description:
+        - Processes of this host that run a node and do not belong to O(unit), as
+          RV(evnode.sequencer_ha.node_status_info#module:status.strays).
+      type: list
+      elements: dict
     user_exists:
       description: Whether O(user) exists.
       type: bool

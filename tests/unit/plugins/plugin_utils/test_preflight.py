@@ -232,6 +232,23 @@ BLOCKS = [
     ),
     pytest.param(change_host("node-2", mode="raft"), {("already-raft", "node-2")}, id="member-of-a-cluster"),
     pytest.param(
+        change_host(
+            "node-1",
+            strays=[
+                {
+                    "pid": 9,
+                    "program": "/opt/evm",
+                    "started_by": "cron.service",
+                    "home": "/root/b",
+                    "chain_id": None,
+                    "aggregator": True,
+                }
+            ],
+        ),
+        {("second-node", "node-1")},
+        id="a-node-beside-the-unit",
+    ),
+    pytest.param(
         change_host("node-2", listening={"5001": True}, listeners={"5001": "other[9]"}),
         {("port-taken", "node-2")},
         id="raft-port-taken",
