@@ -10,7 +10,7 @@ import os
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,17 @@ def made(path: Path) -> dict[str, Any] | None:
 def index_for(name: str) -> int:
     """A stable number 0..9 for a lab's name: `lab` is 0, others are spread over 1..9."""
     return 0 if name == "lab" else 1 + zlib.crc32(name.encode()) % 9
+
+
+def beside(first: Settings, count: int) -> list[Settings]:
+    """Labs that can be up at the same time, named and numbered after the first, which is none of them."""
+    indexes = [index for index in range(1, 10) if index != first.index]
+    start = first.index % len(indexes)
+    numbers = [*indexes[start:], *indexes[:start]]
+    return [
+        replace(first, name=f"{first.name}-{number}", index=index)
+        for number, index in zip(range(1, count + 1), numbers, strict=False)
+    ]
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Settings:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import dataclasses
 import json
 import multiprocessing
 import os
@@ -20,17 +19,9 @@ from pathlib import Path
 from lab import fleet
 from lab.chaos import trial
 from lab.chaos.cases import PLACES, Row, combinations, draw, table
-from lab.settings import CHECKOUT, Settings, from_environment
+from lab.settings import CHECKOUT, Settings, beside, from_environment
 
 FOLDER = CHECKOUT / "build" / "chaos"
-
-
-def labs(first: Settings, count: int) -> list[Settings]:
-    """Labs beside each other, named and numbered after the first."""
-    return [
-        dataclasses.replace(first, name=f"{first.name}-{number}", index=(first.index - 1 + number) % 9 + 1)
-        for number in range(count)
-    ]
 
 
 def _write(rows: Sequence[Row], path: Path) -> None:
@@ -64,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     context = multiprocessing.get_context("spawn")
     free: multiprocessing.SimpleQueue[tuple[Settings, Path]] = context.SimpleQueue()
     # Nothing is gained by a lab that gets no case.
-    own = labs(from_environment(), min(chosen.labs, len(seeds)))
+    own = beside(from_environment(), min(chosen.labs, len(seeds)))
     for lab in own:
         free.put((lab, FOLDER / lab.name))
     rows: list[Row] = []

@@ -9,7 +9,7 @@ import pytest
 
 from lab import fleet
 from lab.errors import LabError
-from lab.settings import from_environment, index_for
+from lab.settings import beside, from_environment, index_for
 
 
 def test_defaults_and_addresses(tmp_path: Path) -> None:
@@ -84,3 +84,13 @@ def test_control_path_leaves_room_for_a_socket_name(tmp_path: Path) -> None:
     folder = fleet.inventory(lab)["all"]["children"]["evnode_members"]["vars"]["ansible_control_path_dir"]
     # sun_path is 108 bytes; ansible appends ten, ssh another seventeen while it binds.
     assert len(folder) + 1 + 10 + 17 < 108
+
+
+def test_labs_beside_each_other_share_nothing(tmp_path: Path) -> None:
+    for index in range(10):
+        first = from_environment({"LAB_NAME": "x", "LAB_INDEX": str(index)}, tmp_path)
+        labs = [first, *beside(first, 3)]
+        assert len(labs) == 4
+        for what in ("name", "index", "state", "run_dir", "subnet", "uplink", "switch_netns"):
+            assert len({getattr(lab, what) for lab in labs}) == 4, what
+        assert 0 not in [lab.index for lab in labs[1:]], "that one is for people"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.rpc import RpcError, parse_block
-from lab.scenarios import find, table
+from lab.scenarios import Result, find, table
 from lab.traffic import Attempt, Sender, judge, read, transactions
 
 
@@ -98,11 +98,11 @@ def test_block_of_the_rpc() -> None:
 
 
 def test_scenarios_are_found_and_told(tmp_path: Path) -> None:
-    for name in ("default", "rollback", "cutover"):
+    for name in ("default", "rollback", "cutover", "migrate"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "molecule.yml").touch()
     (tmp_path / "shared").mkdir()
-    assert find(tmp_path) == ["cutover", "rollback"]
-    lines = table([("cutover", 0, 12.34), ("rollback", 2, 1.0)]).splitlines()
+    assert find(tmp_path) == ["migrate", "cutover", "rollback"], "the longest first, then by name"
+    lines = table([Result("cutover", 0, 12.34), Result("rollback", 2, 1.0)]).splitlines()
     assert lines[0].split() == ["cutover", "passed", "12.3", "s"]
     assert "FAILED (2)" in lines[1]

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cutovers in which something dies, a few of those that `make chaos` has in hundreds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import fleet
+from lab.chaos.cases import CONTROLLER, Case, Place
+from lab.chaos.trial import Trial
+from lab.settings import from_environment
+
+CASES = [
+    Case(0, Place("staged", "acknowledged", "node-1"), CONTROLLER, (), 0.0, "rollback"),
+    Case(1, Place("staged", "frozen", "node-1"), "power cut", ("node-1",), 0.0, "the same again"),
+    Case(2, Place("staged", "holding", "node-2"), "cut off", ("node-3", "node-4"), 0.0, "rollback"),
+]
+
+
+@pytest.fixture(scope="module")
+def trial(folder: Path) -> Iterator[Trial]:
+    """A lab that cases start from again and again."""
+    lab = from_environment()
+    yield Trial(lab, folder / "trial")
+    fleet.down(lab)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it_ends_in_a_good_state_and_the_next_run_finishes(
+    trial: Trial, case: Case, note: Callable[[str], None]
+) -> None:
+    row = trial.case(case)
+    assert row.wrong == []
+    assert row.ended in ("single", "cluster")
+    note(f"{case}: {row.ended}")
