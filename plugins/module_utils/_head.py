@@ -35,6 +35,10 @@ class HeadError(HaError):
     """The head of a store cannot be read."""
 
 
+class RunningError(HeadError):
+    """The node is not stopped."""
+
+
 class Store(t.NamedTuple):
     """A stopped node: its unit, how it would run as a follower, and how long reading may take (seconds).
 
@@ -105,7 +109,9 @@ def read_head(
     service = store.unit if store.unit.endswith(".service") else f"{store.unit}.service"
     state = active_state(service, run=run)
     if state not in _STOPPED:
-        raise HeadError(f"Expected {service} to be stopped, found it {state}; ask it with node_status_info, or stop it")
+        raise RunningError(
+            f"Expected {service} to be stopped, found it {state}; ask it with node_status_info, or stop it"
+        )
     reader = f"evnode-head-{service}"
     rpc_port, p2p_port = free_ports(2)
     properties = {

@@ -87,6 +87,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+running:
+  description: V(true) where the node is not stopped, so that its store cannot be opened.
+  returned: failure
+  type: bool
 head:
   description: The newest block. V(null) only in check mode, where nothing is started.
   returned: success
@@ -118,7 +122,7 @@ head:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils._head import Store, read_head
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._head import RunningError, Store, read_head
 
 
 def main() -> None:
@@ -143,6 +147,8 @@ def main() -> None:
     params["private"] = params.pop("private_network")
     try:
         head = read_head(Store(**params))
+    except RunningError as exc:
+        module.fail_json(msg=exc.message, running=True)
     except HaError as exc:
         module.fail_json(msg=exc.message)
     module.exit_json(changed=False, head=head)

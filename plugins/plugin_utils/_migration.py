@@ -178,7 +178,8 @@ def way_back_at_all(
 ) -> str:
     """Say what stands in the way of going back, before anything is stopped; empty where nothing does.
 
-    A member counts as read when its node tells its height, or, where the node is stopped, its store does.
+    A member counts as read when its node tells its height, or, where the node is stopped, its store does. One that runs
+    and says nothing, because it finds no quorum or fails again and again, is read once it has been stopped.
     """
     if not freeze or freeze.get("n") is None:
         return _NO_FREEZE
@@ -189,9 +190,10 @@ def way_back_at_all(
     for name, result in statuses.items():
         reason = reason_of(result)
         height = ((result or {}).get("status") or {}).get("height")
-        head = ((heads.get(name) or {}).get("head") or {}).get("height")
-        if reason or (height is None and head is None):
-            silent[name] = reason or str((heads.get(name) or {}).get("msg", "tells no height"))
+        stopped = heads.get(name) or {}
+        head = (stopped.get("head") or {}).get("height")
+        if reason or (height is None and head is None and not stopped.get("running")):
+            silent[name] = reason or str(stopped.get("msg", "tells no height"))
     if silent:
         return _unread(silent)
     differing = _other_histories(

@@ -76,7 +76,7 @@ def test_the_head_of_a_stopped_node(commands, units, fake_clock, recorded_node):
 @pytest.mark.parametrize("state", ["active", "activating", "deactivating"])
 def test_a_running_node_is_left_alone(commands, units, fake_clock, state):
     units.node = state
-    with pytest.raises(_head.HeadError, match=f"to be stopped, found it {state}"):
+    with pytest.raises(_head.RunningError, match=f"to be stopped, found it {state}"):
         read(STORE, commands, fake_clock, "127.0.0.1:1")
     assert not commands.starting_with("systemd-run")
 

@@ -171,6 +171,7 @@ def test_what_stands_in_the_way_is_known_before_anything_is_stopped():
     live["node-4"] = {"status": {"height": None}}
     assert "node-4" in decide.way_back_at_all(live, {"node-4": {"msg": "it is activating"}}, FREEZE)
     assert decide.way_back_at_all(live, {"node-4": store(11)}, FREEZE) == ""
+    assert decide.way_back_at_all(live, {"node-4": {"msg": "it is active", "running": True}}, FREEZE) == ""
     live["node-4"] = {"unreachable": True, "msg": "timed out"}
     assert "node-4 was unreachable: timed out" in decide.way_back_at_all(live, {}, FREEZE)
     assert decide.way_back_at_all(live, {}, FREEZE, "node-2") == ""
