@@ -13,6 +13,7 @@ from lab import fleet, machine, network
 from lab.chaos.cases import CONTROLLER
 from lab.errors import LabError
 from lab.settings import Host, Settings
+from lab.trial import history
 from lab.trial.play import Running
 
 # What the collection writes to and keeps.
@@ -75,8 +76,14 @@ def mend(lab: Settings, fault: str, victims: tuple[str, ...]) -> None:
                 _say(host, "umount", path)
             elif fault == "disk full":
                 machine.execute(host, ["rm", "--force", f"{path}/{_BALLAST}"])
-        for unit in (f"{lab.layout.unit}.service", _window(lab)):
-            _signal(host, unit, signal.SIGCONT)
+        unit = f"{lab.layout.unit}.service"
+        for name in (unit, _window(lab)):
+            _signal(host, name, signal.SIGCONT)
+        if fault == "node killed" and history.mode(lab, host) in (None, "single"):
+            # The operator's own unit has no restart policy, so what was killed is for the operator to start.
+            died = machine.execute(host, ["systemctl", "show", "--property=Result", "--value", unit]).stdout.strip()
+            if died == "signal":
+                _say(host, "systemctl", "start", unit)
 
 
 def _window(lab: Settings) -> str:
