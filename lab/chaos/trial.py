@@ -48,7 +48,7 @@ FINISH = {
     "staged": ("--tags", "sync,cutover,verify"),
     "cluster": ("--tags", "sync,cutover,verify"),
 }
-EVENT_LIMIT_S = 120.0
+EVENT_LIMIT_S = 240.0
 # The longest that a member waits, stopped, for word of the commit, and then some.
 END_LIMIT_S = 150.0
 # A stopped cluster starts again by itself, then has to elect a leader.

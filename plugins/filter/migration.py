@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migration as decide
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _plan as planning
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -152,6 +153,19 @@ def copy_clients(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> list[di
     return clients
 
 
+def migration_plan(
+    profile: Mapping[str, t.Any], members: Sequence[Mapping[str, t.Any]], options: Mapping[str, t.Any]
+) -> dict[str, t.Any]:
+    """Return steps, pause and fingerprint of what a run will do."""
+    found = planning.plan(profile, members, options)
+    return {**found._asdict(), "pause": found.pause and found.pause._asdict()}
+
+
+def plan_moved(fingerprint: str, approved: str) -> list[str]:
+    """Return the parts in which a plan is not the approved one."""
+    return planning.moved(approved, fingerprint)
+
+
 class FilterModule:
     """Filters of this file."""
 
@@ -165,7 +179,8 @@ class FilterModule:
             "heights_to_compare": heights_to_compare,
             "heights_to_keep": heights_to_keep,
             "host_receipts": host_receipts,
-            "migration_plan": decide.migration_plan,
+            "migration_plan": migration_plan,
+            "plan_moved": plan_moved,
             "member_statuses": member_statuses,
             "migration_state": migration_state,
             "outcome_sentence": decide.outcome_sentence,

@@ -418,50 +418,6 @@ def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> l
     return lines
 
 
-def migration_plan(
-    profile: Mapping[str, t.Any], members: Sequence[Mapping[str, t.Any]], options: Mapping[str, t.Any]
-) -> list[str]:
-    """Return what a run will do, in order, one sentence a step, with the point of no return marked.
-
-    ``options``: ``state``, ``seed``, ``anchor_host``, ``raft_dir``, ``raft_port``, ``config_dir``, ``timings``.
-    """
-    if options.get("state") == "cluster":
-        return ["Already migrated: every member runs in Raft mode. Nothing to do."]
-    source = next((member["name"] for member in members if member.get("sequencer")), "the sequencer")
-    joiners = [str(member["name"]) for member in members if not member.get("sequencer")]
-    names = ", ".join(joiners)
-    if options.get("state") == "committed":
-        return [f"The cutover was committed before: start the members that are not in Raft mode yet ({names})."]
-    unit = f"{profile.get('unit')}.service"
-    files = ", ".join(entry["path"] for entry in secret_files(profile))
-    seeds = {
-        "follow": "run as plain full nodes and fetch the chain from the sequencer while it goes on",
-        "copy": "are given a copy of the store while the chain goes on, and what changed since inside the window",
-        "copy_then_follow": "are given a copy of the store while the chain goes on, then follow it as plain full nodes",
-    }
-    steps = [
-        f"{names}: create the user {profile.get('user')}, {profile.get('home')} and {options.get('raft_dir')}; "
-        f"copy {profile.get('binary')} from {source}; install {unit}, not startable yet.",
-        f"{names}: write {files} (mode 0600, owner {profile.get('user')}).",
-        f"{names}: {seeds[str(options.get('seed', 'follow'))]}.",
-    ]
-    if options.get("anchor_host"):
-        steps.append(f"{options['anchor_host']}: run a temporary full node as anchor; it is removed at the end.")
-    timings = options.get("timings") or {}
-    shown = ", ".join(f"{key} {value}" for key, value in timings.items() if key != "profile")
-    steps += [
-        f"all members: write {options.get('config_dir')}/{profile.get('unit')}/raft "
-        f"(Raft port {options.get('raft_port')}{'; ' + shown if shown else ''}).",
-        f"{names}: seal the membership in the Raft log, one machine at a time.",
-        f"{source}: put a drop-in beside {unit} that reads the mode from a file; the mode stays single.",
-        f"{source}: stop right after a block; all members prove equal heads.",
-        f"{source}: POINT OF NO RETURN, one rename switches it to Raft. Before it, {source} produces again by itself.",
-        "all members: start together; the cluster makes the next block.",
-        "all members: compare blocks and hashes; enable the units; restart the followers one by one.",
-    ]
-    return [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
-
-
 def host_receipts(results: Mapping[str, Registered | None]) -> dict[str, t.Any]:
     """Return what each host said of itself, or the reason why it said nothing."""
     receipts: dict[str, t.Any] = {}

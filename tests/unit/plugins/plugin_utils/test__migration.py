@@ -266,17 +266,3 @@ def test_healthy_members_are_those_in_raft_mode_at_the_tip():
         "node-5": {},
     }
     assert decide.healthy_members(statuses) == ["node-1", "node-2"]
-
-
-def test_the_plan_marks_the_point_of_no_return_once_and_names_no_secret():
-    profile = {
-        "unit": "chain",
-        "user": "svc",
-        "home": "/srv/chain",
-        "binary": "/opt/chain",
-        "signer": {"type": "file", "path": "/srv/chain/config"},
-    }
-    members = [{"name": "node-1", "sequencer": True}, {"name": "node-2", "sequencer": False}]
-    steps = decide.migration_plan(profile, members, {"seed": "follow", "state": "single"})
-    assert sum("POINT OF NO RETURN" in step for step in steps) == 1
-    assert decide.migration_plan(profile, members, {"state": "cluster"})[0].startswith("Already migrated")
