@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for lab in own:
         free.put((lab, FOLDER / lab.name))
     rows: list[Row] = []
+    # So that the labs are taken down as well when somebody ends this.
+    signal.signal(signal.SIGTERM, lambda *_what: sys.exit(1))
     try:
         pool = concurrent.futures.ProcessPoolExecutor(len(own), context, trial.begin, (free,))
         for future in concurrent.futures.as_completed([pool.submit(trial.run, draw(seed)) for seed in seeds]):

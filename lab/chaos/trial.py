@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -63,9 +63,14 @@ _own: Trial | None = None
 def begin(free: multiprocessing.SimpleQueue[tuple[Settings, Path]]) -> None:
     """Take one of the free labs for this process."""
     global _own
-    # So that what a case has started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_what: sys.exit(1))
-    _own = Trial(*free.get())
+    _own = own = Trial(*free.get())
+
+    def end(*_what: object) -> None:
+        own.abandon()
+        # An exception would end the case only, and the pool would go on with the next one.
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def run(case: Case) -> Row:
@@ -83,6 +88,7 @@ class Trial:
         folder.mkdir(parents=True)
         self.controller = Controller(lab, folder)
         self._saved: set[str] = set()
+        self._now: Running | None = None
 
     def case(self, case: Case) -> Row:
         """Run one."""
@@ -98,6 +104,11 @@ class Trial:
         if wrong:
             self._keep_logs(case)
         return Row(case, ended, time.monotonic() - begin, pause, wrong)
+
+    def abandon(self) -> None:
+        """End the playbook that runs, if one does."""
+        if self._now is not None:
+            self._now.kill()
 
     # ---- starting points --------------------------------------------------------------------------------------------
 
@@ -143,7 +154,7 @@ class Trial:
         faults.arrange(self.lab, case.fault, case.victims)
         watched = self.lab.host(case.place.host)
         known = len(history.events(self.lab, watched))
-        run = self.controller.start(f"{case.seed}-first", self._arguments(*RUN[case.place.start]))
+        run = self._start(f"{case.seed}-first", *RUN[case.place.start])
         try:
             struck = self._await(case, run, known)
             if struck:
@@ -266,11 +277,14 @@ class Trial:
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
-    def _arguments(self, *more: str) -> list[str]:
-        return ["-e", json.dumps({"evnode_seed": "follow", "evnode_anchor": False, **LIMITS}), *more]
+    def _start(self, name: str, *more: str) -> Running:
+        settings = json.dumps({"evnode_seed": "follow", "evnode_anchor": False, **LIMITS})
+        self._now = self.controller.start(name, ["-e", settings, *more])
+        return self._now
 
     def play(self, name: str, *more: str) -> Outcome:
-        return self.controller.run(name, *self._arguments(*more))
+        """Run stages to their end."""
+        return self._start(name, *more).wait()
 
     def _keep_logs(self, case: Case) -> None:
         """What the hosts wrote, before they are put back."""
