@@ -116,6 +116,7 @@ class Sampler:
         self.found: Counter[tuple[str, str]] = Counter()
         self.rounds = 0
         self._processes: set[tuple[str, str]] = set()
+        self._commands: dict[str, bytes] = {}
         self._files: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="sampler", daemon=True)
@@ -140,11 +141,16 @@ class Sampler:
             self._stop.wait(self._interval)
 
     def _look(self) -> None:
+        before, self._commands = self._commands, {}
         for pid in os.listdir("/proc"):
             if not pid.isdigit():
                 continue
             with contextlib.suppress(OSError):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                self._commands[pid] = command
+                # Both are set by exec(2), so one that is what it was holds what it held.
+                if before.get(pid) == command:
+                    continue
                 environment = Path(f"/proc/{pid}/environ").read_bytes()
                 self._processes.add((pid, command[:80].decode(errors="replace")))
                 for name in self._needles.within(command):
