@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evnode.sequencer_ha authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the Molecule scenarios, in several labs at once: `python3 -m lab.scenarios [NAME ...]`.
+"""Run the Molecule scenarios: `python3 -m lab.scenarios [NAME ...]`.
 
 Every scenario runs, whatever became of those before it, and says what it has to say in one piece; the table at the end
-has a duration for each. LABS is how many run at the same time.
+has a duration for each. LABS is how many run at the same time, each in a lab of its own; two cores are busy with one.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"no such scenario: {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     names = [name for name in known if name in argv or not argv]
-    labs = beside(from_environment(), min(len(names), int(os.environ.get("LABS") or 2)))
+    labs = beside(from_environment(), min(len(names), int(os.environ.get("LABS") or 1)))
     # Molecule remembers that it has created hosts, also those that are gone by now.
     _molecule("", "destroy", "--scenario-name", "default", environment={})
     results = []
