@@ -66,7 +66,7 @@ def attempt(lab: Settings, host: Host, way: Way) -> str:
         machine.execute(host, ["systemctl", "stop", "by-hand.service"], check=False)
         _sh(lab, host, way.undo)
         machine.execute(host, ["systemctl", "reset-failed"], check=False)
-        machine.execute(host, ["systemctl", "restart", f"{lab.layout.unit}.service"])
+        machine.execute(host, ["systemctl", "start", f"{lab.layout.unit}.service"])
         wait_for(f"node-1 after {way.name!r}", lambda: _what_runs(lab, host, "a member"), timeout=LIMIT_S)
 
 
