@@ -17,7 +17,7 @@ from lab.settings import from_environment
 
 CASES = [
     Case(0, Place("staged", "acknowledged", "node-1"), CONTROLLER, (), 0.0, "rollback"),
-    Case(1, Place("staged", "frozen", "node-1"), "reboot", ("node-1",), 0.0, "the same again"),
+    Case(1, Place("staged", "frozen", "node-1"), "power cut", ("node-2",), 0.0, "rollback"),
 ]
 
 
