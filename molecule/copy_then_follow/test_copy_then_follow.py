@@ -8,6 +8,7 @@ The stages depend on each other only through what is on the hosts: no run knows 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +20,6 @@ from lab.trial.disk import Untouched, running
 from lab.trial.play import Controller, Outcome
 
 SEED = ("-e", "evnode_seed=copy_then_follow")
-READING = ("plan",)
 STAGING = ("provision", "secrets", "peer_ids", "sync", "config")
 
 
@@ -30,20 +30,32 @@ def fresh(lab: Settings) -> Untouched:
 
 
 @pytest.fixture(scope="module")
-def staged(lab: Settings, controller: Controller, fresh: Untouched) -> dict[str, Outcome]:
+def approved(controller: Controller, fresh: Untouched) -> tuple[str, ...]:
+    """The plan as it was shown, and the word that exactly this may be done: arguments of every later run."""
+    outcome = controller.run("plan", "--tags", "plan", *SEED, "-e", f"evnode_report_dir={controller.reports}")
+    assert outcome.code == 0, outcome.errors()
+    plan = json.loads((controller.reports / "plan.json").read_text(encoding="utf-8"))
+    assert 0 < plan["pause"]["low"] < plan["pause"]["high"]
+    shown = "".join(outcome.text.split())
+    assert f"evnode_approved_plan={plan['fingerprint']}" in shown
+    return (*SEED, "-e", f"evnode_approved_plan={plan['fingerprint']}")
+
+
+@pytest.fixture(scope="module")
+def staged(lab: Settings, controller: Controller, approved: tuple[str, ...]) -> dict[str, Outcome]:
     """Each stage before the cutover, a run each."""
     found = {}
     for stage in STAGING:
-        found[stage] = controller.run(stage, "--tags", stage, *SEED)
+        found[stage] = controller.run(stage, "--tags", stage, *approved)
         assert found[stage].code == 0, found[stage].errors()
     return found
 
 
-@pytest.mark.parametrize("stage", READING)
-def test_stages_that_only_read(controller: Controller, fresh: Untouched, stage: str) -> None:
-    outcome = controller.run(stage, "--tags", stage, *SEED)
-    assert outcome.code == 0, outcome.errors()
-    assert outcome.count("changed") == 0
+def test_only_the_plan_that_was_approved_is_done(
+    controller: Controller, fresh: Untouched, approved: tuple[str, ...]
+) -> None:
+    moved = controller.run("moved", "--tags", "provision", *approved, "-e", "evnode_require_all=false")
+    assert moved.code != 0 and "it differs in choices. Nothing was changed." in moved.text, moved.tail()
     assert fresh.changes() == []
 
 
@@ -71,9 +83,11 @@ def test_node_1_is_as_it_was(lab: Settings, staged: dict[str, Outcome], fresh: U
     assert changed == []
 
 
-def test_stages_again(controller: Controller, staged: dict[str, Outcome], lab: Settings) -> None:
+def test_stages_again(
+    controller: Controller, staged: dict[str, Outcome], lab: Settings, approved: tuple[str, ...]
+) -> None:
     pid = running(lab, lab.hosts[0])["MainPID"]
-    outcome = controller.run("again", "--tags", ",".join(STAGING), *SEED)
+    outcome = controller.run("again", "--tags", ",".join(STAGING), *approved)
     assert outcome.code == 0, outcome.errors()
     assert outcome.count("changed") == 0
     assert running(lab, lab.hosts[0])["MainPID"] == pid
@@ -92,11 +106,13 @@ def test_the_way_back_before_the_cutover(lab: Settings, controller: Controller, 
 
 
 @pytest.fixture(scope="module")
-def finished(lab: Settings, controller: Controller, staged: dict[str, Outcome]) -> dict[str, Outcome]:
+def finished(
+    lab: Settings, controller: Controller, staged: dict[str, Outcome], approved: tuple[str, ...]
+) -> dict[str, Outcome]:
     """The stages from the cutover on, a run each."""
     found = {}
     for stage in ("cutover", "verify", "finalize"):
-        found[stage] = controller.run(stage, "--tags", stage, *SEED)
+        found[stage] = controller.run(stage, "--tags", stage, *approved)
         assert found[stage].code == 0, found[stage].errors()
     return found
 

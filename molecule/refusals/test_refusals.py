@@ -208,18 +208,3 @@ def test_the_same_hosts_pass_when_all_is_mended(lab: Settings, controller: Contr
     assert outcome.code == 0, outcome.tail()
     tip = history.height(lab, lab.hosts[0])
     assert tip and history.disagreements(lab, 1, tip, lab.hosts[:1]) == []
-
-
-def test_only_the_plan_that_was_approved_is_done(lab: Settings, controller: Controller) -> None:
-    shown = controller.run("plan", "--tags", "plan", "-e", f"evnode_report_dir={controller.reports}")
-    assert shown.code == 0, shown.tail()
-    plan = json.loads((controller.reports / "plan.json").read_text(encoding="utf-8"))
-    assert 0 < plan["pause"]["low"] < plan["pause"]["high"]
-    assert _letters(f"evnode_approved_plan={plan['fingerprint']}") in _letters(shown.text)
-    approved = ("--tags", "provision", "-e", f"evnode_approved_plan={plan['fingerprint']}")
-    before = Untouched(lab)
-    moved = controller.run("moved", *approved, "-e", "evnode_require_all=false")
-    assert moved.code != 0 and "it differs in choices. Nothing was changed." in moved.text, moved.tail()
-    same = controller.run("approved", "--check", *approved)
-    assert same.code == 0, same.tail()
-    assert before.changes() == []
