@@ -66,9 +66,11 @@ def begin(free: multiprocessing.SimpleQueue[tuple[Settings, Path]]) -> None:
     _own = own = Trial(*free.get())
 
     def end(*_what: object) -> None:
-        own.abandon()
-        # An exception would end the case only, and the pool would go on with the next one.
-        os._exit(1)
+        try:
+            own.abandon()
+        finally:
+            # An exception would end the case only, and the pool would go on with the next one.
+            os._exit(1)
 
     signal.signal(signal.SIGTERM, end)
 
