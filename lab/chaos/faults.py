@@ -45,8 +45,8 @@ def strike(lab: Settings, fault: str, victims: tuple[str, ...], run: Running) ->
         "cut off": lambda host: network.partition(lab, host, []),
         "node killed": lambda host: _signal(host, f"{lab.layout.unit}.service", signal.SIGKILL),
         "node frozen": lambda host: _signal(host, f"{lab.layout.unit}.service", signal.SIGSTOP),
-        "window killed": lambda host: _signal(host, _window(lab), signal.SIGKILL),
-        "window frozen": lambda host: _signal(host, _window(lab), signal.SIGSTOP),
+        "window killed": lambda host: _signal(host, window_unit(lab), signal.SIGKILL),
+        "window frozen": lambda host: _signal(host, window_unit(lab), signal.SIGSTOP),
         "disk full": _fill,
         "disk read-only": _read_only,
     }[fault]
@@ -77,7 +77,7 @@ def mend(lab: Settings, fault: str, victims: tuple[str, ...]) -> None:
             elif fault == "disk full":
                 machine.execute(host, ["rm", "--force", f"{path}/{_BALLAST}"])
         unit = f"{lab.layout.unit}.service"
-        for name in (unit, _window(lab)):
+        for name in (unit, window_unit(lab)):
             _signal(host, name, signal.SIGCONT)
         if fault == "node killed" and history.mode(lab, host) in (None, "single"):
             # The operator's own unit has no restart policy, so what was killed is for the operator to start.
@@ -86,7 +86,8 @@ def mend(lab: Settings, fault: str, victims: tuple[str, ...]) -> None:
                 _say(host, "systemctl", "start", unit)
 
 
-def _window(lab: Settings) -> str:
+def window_unit(lab: Settings) -> str:
+    """The unit of a window, on every host."""
     return f"evnode-window-{lab.layout.unit}.service"
 
 

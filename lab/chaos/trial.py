@@ -172,9 +172,9 @@ class Trial:
         if first is not None and first.code != 0 and not _SAYS.search(first.text):
             wrong.append(f"the run did not say how it left the chain: {first.log.name}")
         self._then(case, ended, before, wrong)
-        top = max(self.lab.hosts, key=lambda host: history.height(self.lab, host) or 0)
-        stands = (history.height(self.lab, top) or 0) <= before[-1].height
-        pause = None if stands else history.longest_pause_s(self.lab, top, before[-1].height)
+        top, height = self._top()
+        first_known = before[-1].height
+        pause = history.longest_pause_s(self.lab, top, first_known) if height > first_known else None
         return (ended if struck else f"{ended} (no fault: {case.place.event} never came)"), pause
 
     def _await(self, case: Case, run: Running, known: int) -> bool:
@@ -192,7 +192,7 @@ class Trial:
 
     def _windows(self) -> str | None:
         """Who still has a window under way, in words."""
-        unit = f"evnode-window-{self.lab.layout.unit}.service"
+        unit = faults.window_unit(self.lab)
         busy = [
             host.name
             for host in self.lab.hosts
@@ -250,12 +250,17 @@ class Trial:
 
     def so_far(self) -> list[Block]:
         """All blocks, out of the store that has most."""
+        host, height = self._top()
+        return history.blocks(self.lab, host, 1, height)
+
+    def _top(self) -> tuple[Host, int]:
+        """The host whose store has most, and its height; 0 where nobody answers."""
         heights = {host: history.height(self.lab, host) or 0 for host in self.lab.hosts}
         host: Host = max(heights, key=lambda host: heights[host])
-        return history.blocks(self.lab, host, 1, heights[host])
+        return host, heights[host]
 
     def _highest(self) -> int:
-        return max((history.height(self.lab, host) or 0) for host in self.lab.hosts if machine.is_on(host))
+        return self._top()[1]
 
     def _modes(self) -> dict[str, str | None]:
         return {host.name: history.mode(self.lab, host) for host in self.lab.hosts}

@@ -14,6 +14,7 @@ import yaml
 
 from lab import chain, fleet, machine
 from lab.errors import LabError
+from lab.layout import render
 from lab.rpc import RpcError
 from lab.settings import Host, Settings
 from lab.shell import wait_for
@@ -22,17 +23,28 @@ LIMIT_S = 40.0
 _ENOUGH_RESTARTS = 2
 
 # What every script may use. OLD is the command line of before the migration, OWN the collection's drop-in.
-_PRELUDE = r"""
+_PRELUDE = """
 set -eu
-UNIT={unit} USER_={user} GROUP_={group} BINARY={binary} HOME_={home}
+UNIT=@unit@ USER_=@user@ GROUP_=@group@ BINARY=@binary@ HOME_=@home@
 FILE=/etc/systemd/system/$UNIT.service YAML=$HOME_/config/evnode.yaml
 KEPT=/var/lib/evnode-ha/$UNIT/original/evnode.yaml SWITCH=/etc/evnode-ha/$UNIT/current
-LINKED=$SWITCH/evnode.yaml OWN=$FILE.d/{own}
-OLD="$BINARY start --home $HOME_ --evnode.node.aggregator=true --evnode.signer.passphrase_file={passphrase}"
-OLD="$OLD --kv-endpoint 0.0.0.0:{app}"
-by_hand() {{
+LINKED=$SWITCH/evnode.yaml OWN=$FILE.d/zz-evnode-ha.conf
+OLD="$BINARY start --home $HOME_ --evnode.node.aggregator=true --evnode.signer.passphrase_file=@passphrase_file@"
+OLD="$OLD --kv-endpoint 0.0.0.0:@app_port@"
+by_hand() {
     systemd-run --quiet --collect --unit=by-hand --property=User="$1" --property=WorkingDirectory=/tmp -- $OLD
-}}
+}
+"""
+# A copy of the home, with the old configuration and other ports.
+_SECOND = r"""
+systemctl stop $UNIT
+rm -rf /run/copy; cp --archive $HOME_ /run/copy; rm -rf /run/copy/raft
+[ ! -e $KEPT ] || cp --remove-destination $KEPT /run/copy/config/evnode.yaml
+systemd-run --quiet --collect --unit=by-hand --property=WorkingDirectory=/tmp -- \
+    $(echo "$OLD" | sed "s#$HOME_#/run/copy#g; s#:@app_port@#:$((@app_port@ + 2000))#g") \
+    --evnode.rpc.address=127.0.0.1:$((@rpc_port@ + 2000)) --evnode.p2p.peers= \
+    --evnode.p2p.listen_address=/ip4/127.0.0.1/tcp/$((@p2p_port@ + 2000)) --evnode.da.address=http://127.0.0.1:9
+systemctl start $UNIT
 """
 
 
@@ -73,15 +85,7 @@ def attempt(lab: Settings, host: Host, way: Way) -> str:
 @contextmanager
 def second_writer(lab: Settings, host: Host) -> Iterator[None]:
     """A copy of the home with the old configuration and other ports, which makes blocks that nobody else sees."""
-    ports = {name: port + 2000 for name, port in lab.layout.ports.items()}
-    script = r"""
-        rm -rf /run/copy; cp --archive $HOME_ /run/copy; rm -rf /run/copy/raft
-        [ ! -e $KEPT ] || cp --remove-destination $KEPT /run/copy/config/evnode.yaml
-        systemd-run --quiet --collect --unit=by-hand --property=WorkingDirectory=/tmp -- \
-            $(echo "$OLD" | sed "s#$HOME_#/run/copy#g; s#:{app}#:{other_app}#g") --evnode.rpc.address=127.0.0.1:{rpc} \
-            --evnode.p2p.peers= --evnode.p2p.listen_address=/ip4/127.0.0.1/tcp/{p2p} --evnode.da.address=http://127.0.0.1:9
-    """.format(other_app=ports["app"], app=lab.layout.ports["app"], rpc=ports["rpc"], p2p=ports["p2p"])
-    _sh(lab, host, "systemctl stop $UNIT\n" + script + "\nsystemctl start $UNIT")
+    _sh(lab, host, _SECOND)
     try:
         yield
     finally:
@@ -90,18 +94,8 @@ def second_writer(lab: Settings, host: Host) -> Iterator[None]:
 
 
 def _sh(lab: Settings, host: Host, script: str) -> None:
-    layout = lab.layout
-    prelude = _PRELUDE.format(
-        unit=layout.unit,
-        user=layout.user,
-        group=layout.group,
-        binary=layout.binary,
-        home=layout.home,
-        passphrase=layout.passphrase_file,
-        app=layout.ports["app"],
-        own="zz-evnode-ha.conf",
-    )
-    machine.execute(host, ["sh", "-c", f"{prelude}\n{script}"])
+    names = lab.layout.names(address=host.address, da_address=chain.da_address(lab))
+    machine.execute(host, ["sh", "-c", render(f"{_PRELUDE}\n{script}", names)])
 
 
 def _settled(lab: Settings, host: Host, name: str) -> str:

@@ -185,10 +185,7 @@ def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clo
     if os.path.exists(wanted.frozen):
         _files.remove_files([wanted.frozen])
         changes.append(f"remove {wanted.frozen}")
-    if _systemd.active_state(wanted.service, run=run) != "active":
-        _systemd.reset_failed(wanted.service, run=run)
-        _systemd.start(wanted.service, run=run)
-        changes.append(f"start {wanted.service}")
+    changes += _start_node(wanted, False, run)
     if wanted.sequencer:
         open_intake(intake_table(wanted.unit), run=run)
     height = _await_blocks(wanted, run, clock) if wanted.rpc_address else None
@@ -200,14 +197,18 @@ def resume(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Revert
     """Start a stopped member again as what it was."""
     if not check:
         _take_resume_back(wanted, run)
+    changes = _start_node(wanted, check, run)
+    _note(wanted, "revert_resume", changes, check)
+    return Reverted(changes, {})
+
+
+def _start_node(wanted: Revert, check: bool, run: Runner) -> list[str]:
     if _systemd.active_state(wanted.service, run=run) == "active":
-        return Reverted([], {})
+        return []
     if not check:
         _systemd.reset_failed(wanted.service, run=run)
         _systemd.start(wanted.service, run=run)
-    changes = [f"start {wanted.service}"]
-    _note(wanted, "revert_resume", changes, check)
-    return Reverted(changes, {})
+    return [f"start {wanted.service}"]
 
 
 def _schedule_resume(wanted: Revert, run: Runner) -> None:

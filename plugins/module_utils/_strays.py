@@ -16,6 +16,7 @@ import os
 import re
 import typing as t
 
+from . import _node_flags
 from ._errors import HaError
 from ._files import FileError, read_bytes, read_link
 from ._systemd import show
@@ -25,9 +26,6 @@ if t.TYPE_CHECKING:
 
     from ._process import Runner
 
-# Subcommands that run a node, and what its own flags begin with (apps/*/cmd and pkg/config of ev-node).
-_STARTS = ("start", "node", "run")
-_FLAGS = ("--evnode.", "--rollkit.")
 _AGGREGATOR = re.compile(r"^\s*aggregator:\s*[\"']?(true|false)\b", re.MULTILINE)
 
 
@@ -91,9 +89,11 @@ def _text(path: str) -> str:
 
 
 def _is_node(words: Sequence[str], exe: tuple[int, int] | None, program: tuple[int, int] | None) -> bool:
-    starts = any(word in _STARTS for word in words[1:3])
+    starts = any(word in _node_flags.SUBCOMMANDS for word in words[1:3])
     same = exe is not None and exe == program
-    return starts and (same or any(word.startswith(_FLAGS) for word in words))
+    return starts and (
+        same or any(word.startswith("--") and _node_flags.own_key(word[2:]) is not None for word in words)
+    )
 
 
 def _inode(path: str) -> tuple[int, int] | None:
@@ -106,16 +106,17 @@ def _inode(path: str) -> tuple[int, int] | None:
 
 def _unit_of(path: str) -> str:
     """The innermost unit of a process's cgroups, of either hierarchy."""
-    best = ""
-    for line in _text(path).splitlines():
-        parts = [part for part in line.split(":", 2)[-1].split("/") if part.endswith((".service", ".scope"))]
-        if parts and len(parts[-1]) > len(best):
-            best = parts[-1]
-    return best or "no unit"
+    parts = (part for line in _text(path).splitlines() for part in line.split(":", 2)[-1].split("/")[::-1])
+    return next((part for part in parts if part.endswith((".service", ".scope"))), "no unit")
 
 
 def _describe(pid: int, words: Sequence[str], started_by: str, proc: str) -> Stray:
-    home = _flag(words, "--home")
+    try:
+        line = _node_flags.parse(words[1:])
+    except HaError:
+        # It will not live long with such a command line.
+        line = _node_flags.parse([])
+    home = line.home
     # As the process sees it: it may be in a container, or relative to where it runs.
     seen = f"{proc}/{pid}/root{home}" if home and home.startswith("/") else f"{proc}/{pid}/cwd/{home or '.'}"
     return Stray(
@@ -124,28 +125,14 @@ def _describe(pid: int, words: Sequence[str], started_by: str, proc: str) -> Str
         started_by=started_by,
         home=home,
         chain_id=_chain_id(f"{seen}/config/genesis.json"),
-        aggregator=_aggregator(words, f"{seen}/config/evnode.yaml"),
+        aggregator=_aggregator(line.flags.get("node.aggregator"), f"{seen}/config/evnode.yaml"),
     )
 
 
-def _flag(words: Sequence[str], name: str) -> str | None:
-    value = None
-    for position, word in enumerate(words):
-        if word.startswith(f"{name}="):
-            value = word.partition("=")[2]
-        elif word == name and position + 1 < len(words):
-            value = words[position + 1]
-    return value
-
-
-def _aggregator(words: Sequence[str], yaml_path: str) -> bool | None:
-    """A flag counts before the file; without a value it means true."""
-    for prefix in _FLAGS:
-        for word in words:
-            if word == f"{prefix}node.aggregator":
-                return True
-            if word.startswith(f"{prefix}node.aggregator="):
-                return word.partition("=")[2].lower() in ("true", "t", "1")
+def _aggregator(flag: str | None, yaml_path: str) -> bool | None:
+    """A flag counts before the file."""
+    if flag is not None:
+        return flag.lower() in ("true", "t", "1")
     written = _AGGREGATOR.search(_text(yaml_path))
     return written[1] == "true" if written else None
 

@@ -47,9 +47,6 @@ class Pause(t.NamedTuple):
     low: float
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.low:.1f} to {self.high:.1f} s"
-
 
 class Plan(t.NamedTuple):
     """The whole: ``steps`` in order, one sentence each, ``pause`` (None where nothing pauses) and ``fingerprint``."""

@@ -15,7 +15,7 @@ from itertools import combinations
 
 from ._timings import TimingError, timings
 from ._verdicts import BLOCK, OK, WARN, Verdict, worst_first
-from ._verify import writers_beside
+from ._verify import second_nodes
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -362,13 +362,8 @@ def _beside(evidence: Evidence) -> Iterator[Verdict]:
     """Nobody else may write while the chain changes hands; what a member's own unit runs is looked at elsewhere."""
     chain_id = evidence.sequencer.get("chain_id")
     hosts = {name: {**host, "chain_id": chain_id} for name, host in evidence.answering.items()}
-    found = writers_beside(hosts)
     remedy = "end it, and find out what starts it, or it will write beside the cluster"
-    for name, all_words in found.items():
-        for words in all_words:
-            yield Verdict("second-node", BLOCK, name, "no node of this chain beside the unit", words, remedy)
-    if not found:
-        yield Verdict("second-node", OK, "all", "no node of this chain beside the units", "none")
+    yield from second_nodes(hosts, "node of this chain", remedy)
 
 
 def _home(name: str, host: Data, profile: Data, *, foreign: bool) -> Iterator[Verdict]:

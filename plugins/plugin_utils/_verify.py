@@ -48,7 +48,8 @@ def verify(chain: Chain) -> list[Verdict]:
     answering = {member: status for member, status in chain.statuses.items() if member not in silent}
     verdicts: list[Verdict] = []
     verdicts += _answers(chain, answering, silent)
-    verdicts += _beside(chain)
+    remedy = "end it, and find out what started it: with the chain's key it forks the chain"
+    verdicts += second_nodes(chain.statuses, "node", remedy)
     if answering:
         for check in _CHECKS:
             verdicts += check(chain, answering)
@@ -87,14 +88,14 @@ def writers_beside(statuses: Mapping[str, Status]) -> dict[str, list[str]]:
     return found
 
 
-def _beside(chain: Chain) -> list[Verdict]:
-    remedy = "end it, and find out what started it: with the chain's key it forks the chain"
+def second_nodes(statuses: Mapping[str, Status], what: str, remedy: str) -> list[Verdict]:
+    """Return a verdict for each of them; ``what`` is expected beside no unit."""
     verdicts = [
-        Verdict("second-node", BLOCK, member, "no node beside the unit", words, remedy)
-        for member, all_words in writers_beside(chain.statuses).items()
+        Verdict("second-node", BLOCK, member, f"no {what} beside the unit", words, remedy)
+        for member, all_words in writers_beside(statuses).items()
         for words in all_words
     ]
-    return verdicts or [Verdict("second-node", OK, _ALL, "no node beside the units", "none")]
+    return verdicts or [Verdict("second-node", OK, _ALL, f"no {what} beside the units", "none")]
 
 
 def _seam(chain: Chain, answering: Mapping[str, Status]) -> list[Verdict]:
