@@ -226,13 +226,9 @@ def test_the_first_leader_waits_for_p2p_unless_an_anchor_is_its_only_peer(bench:
     first.wait_height(head.height + 1)
     print(f"P2P wait of the first leader, {'anchor' if anchored else 'members'}: {waited:.2f} s")
     assert first.parent_hash(head.height + 1) == head.hash
+    assert first.log_has(P2P_WAIT) is not anchored, first.describe()
     if anchored:
-        assert not first.log_has(P2P_WAIT), first.describe()
-        assert waited < 0.8, waited
         anchors[0].wait_height(head.height + 1)
-    else:
-        assert first.log_has(P2P_WAIT), first.describe()
-        assert 0.8 < waited < 31.0, waited
 
 
 def test_a_single_sequencer_goes_on_from_the_most_advanced_member(bench: Bench) -> None:
@@ -257,13 +253,10 @@ def test_a_single_sequencer_goes_on_from_the_most_advanced_member(bench: Bench) 
 def test_raft_directories_of_before_a_rollback_stop_the_leader(bench: Bench) -> None:
     members, _ = running_cluster(bench)
     first = members[0]
+    # Killed, not stopped: no follower may take over for a moment, so that the leader's Raft log stays the longest.
     for member in members[1:]:
-        member.signal(signal.SIGTERM)
-    for member in members:
-        if member is first:
-            member.stop()
-        else:
-            member.wait_exit()
+        member.kill()
+    assert first.wait_exit() == 1, first.describe()
     first.as_single()
     grow(first, offline_head(first).height + 3)
     pin(members, first)
