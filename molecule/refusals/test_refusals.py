@@ -46,7 +46,7 @@ class Preflight:
 
     def findings(self, outcome: Outcome) -> set[tuple[str, str]]:
         """What stands in the way, as (what, on which host); each of them is on the screen, with a remedy."""
-        report = json.loads((self._controller.reports / "preflight.json").read_text(encoding="utf-8"))
+        report = self._report()
         assert report["blocked"]
         found = [verdict for verdict in report["verdicts"] if verdict["severity"] == "block"]
         said = _letters(outcome.text)
@@ -55,6 +55,19 @@ class Preflight:
             for words in (f"{verdict['member']} {verdict['id']}: expected", verdict["found"], verdict["remedy"]):
                 assert _letters(words) in said, f"not on the screen: {words}"
         return {(verdict["id"], verdict["member"]) for verdict in found}
+
+    def told(self) -> set[tuple[str, str]]:
+        """What the latest report warns of, as (what, on which host)."""
+        return {
+            (verdict["id"], verdict["member"])
+            for verdict in self._report()["verdicts"]
+            if verdict["severity"] == "warn"
+        }
+
+    def _report(self) -> dict[str, Any]:
+        text = (self._controller.reports / "preflight.json").read_text(encoding="utf-8")
+        report: dict[str, Any] = json.loads(text)
+        return report
 
 
 def _letters(text: str) -> str:
@@ -99,6 +112,21 @@ def files(lab: Settings, host: str, contents: dict[str, str]) -> Iterator[None]:
                 machine.execute(target, ["rm", "--force", path])
         for folder in made:
             machine.execute(target, ["rm", "--recursive", "--force", folder])
+
+
+@contextlib.contextmanager
+def mounted(lab: Settings, host: str, path: str, options: str) -> Iterator[None]:
+    """Put an empty file system of its own at a path for a while."""
+    target = lab.host(host)
+    made = not (machine.root(target) / path.lstrip("/")).exists()
+    machine.execute(target, ["mkdir", "--parents", path])
+    machine.execute(target, ["mount", "--types", "tmpfs", "--options", options, "tmpfs", path])
+    try:
+        yield
+    finally:
+        machine.execute(target, ["umount", path])
+        if made:
+            machine.execute(target, ["rmdir", path])
 
 
 @contextlib.contextmanager
@@ -157,6 +185,25 @@ def test_hosts_that_cannot_take_part(lab: Settings, preflight: Preflight) -> Non
         ("port-filtered", "node-2 -> node-4"),
     } <= found
     assert len([pair for finding, pair in found if finding == "port-filtered"]) == 2
+
+
+def test_file_systems_that_cannot_take_a_member(lab: Settings, preflight: Preflight) -> None:
+    layout = lab.layout
+    with contextlib.ExitStack() as planted:
+        plant = planted.enter_context
+        plant(mounted(lab, "node-2", layout.home, "nr_inodes=200"))
+        plant(mounted(lab, "node-3", layout.home, "ro"))
+        plant(mounted(lab, "node-4", str(Path(layout.binary).parent), "noexec"))
+        plant(mounted(lab, "node-5", layout.home, "size=8m"))
+        plant(files(lab, "node-1", {"/run/reboot-required": ""}))
+        outcome = preflight("file-systems", "--forks", "4")
+    assert preflight.findings(outcome) == {
+        ("few-inodes", "node-2"),
+        ("read-only", "node-3"),
+        ("no-exec", "node-4"),
+        ("disk-full", "node-5"),
+    }
+    assert preflight.told() == {("reboot-pending", "node-1"), ("few-forks", "all")}
 
 
 def test_an_inventory_that_contradicts_itself(lab: Settings, preflight: Preflight) -> None:

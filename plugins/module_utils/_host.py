@@ -37,6 +37,9 @@ if t.TYPE_CHECKING:
 
 _MODES = ("single", "follower", "raft")
 _TOOLS = ("systemctl", "systemd-run", "journalctl", "ssh", "sshd")
+_UNITS = "/etc/systemd/system"
+# Debian's and Ubuntu's way of saying that an upgrade waits for a reboot (update-notifier-common).
+_REBOOT_REQUIRED = "/run/reboot-required"
 # What timedatectl calls synchronized: the kernel's own estimate of its error, in microseconds.
 _MAX_CLOCK_ERROR_US = 16_000_000
 
@@ -71,6 +74,10 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
         "listening": listening,
         "listeners": owners({port: sockets[port] for port in wanted.ports if port in sockets}, proc),
         "free_bytes": {path: free_bytes(path) for path in wanted.space_paths},
+        "free_inodes": {path: free_inodes(path) for path in wanted.space_paths},
+        "read_only": [path for path in _written(wanted) if _mounted_with(path, os.ST_RDONLY)],
+        "no_exec": _mounted_with(wanted.binary, os.ST_NOEXEC) if wanted.binary else None,
+        "reboot_pending": os.path.exists(_REBOOT_REQUIRED),
         "clock": {"epoch": time.time(), "synchronized": clock_synchronized()},
         "architecture": platform.machine(),
         "memory": memory(proc),
@@ -147,13 +154,37 @@ def systemd_version(run: Runner = _run) -> int | None:
 
 def free_bytes(path: str) -> int | None:
     """Return how much an ordinary user may still write at ``path``, or where it would be created."""
+    found = _statvfs(path)
+    return None if found is None else found.f_bavail * found.f_frsize
+
+
+def free_inodes(path: str) -> int | None:
+    """Return how many files an ordinary user may still create there; None where the file system sets no number."""
+    found = _statvfs(path)
+    return None if found is None or not found.f_files else found.f_favail
+
+
+def _statvfs(path: str) -> os.statvfs_result | None:
+    """Return what is known of the file system that ``path`` is on, or would be on."""
     while not os.path.exists(path) and path not in ("", "/"):
         path = os.path.dirname(path)
     try:
-        found = os.statvfs(path or "/")
+        return os.statvfs(path or "/")
     except OSError:
         return None
-    return found.f_bavail * found.f_frsize
+
+
+def _mounted_with(path: str, flag: int) -> bool:
+    found = _statvfs(path)
+    return found is not None and bool(found.f_flag & flag)
+
+
+def _written(wanted: Wanted) -> list[str]:
+    """Return where a migration writes on this host; a program that is there already is not written again."""
+    paths = [wanted.home, wanted.raft_dir, wanted.config_dir, wanted.state_dir, _UNITS]
+    if wanted.binary and not os.path.exists(wanted.binary):
+        paths.append(wanted.binary)
+    return [path for path in paths if path]
 
 
 def real_bytes(folder: str) -> int | None:

@@ -159,6 +159,19 @@ host:
     free_bytes:
       description: Free space for each of O(space_paths).
       type: dict
+    free_inodes:
+      description: How many files may still be created on each of them, V(null) where the file system sets no number.
+      type: dict
+    read_only:
+      description: Paths that a migration writes to and that are on a file system mounted read-only.
+      type: list
+      elements: path
+    no_exec:
+      description: Whether O(binary) is, or would be, on a file system mounted C(noexec).
+      type: bool
+    reboot_pending:
+      description: Whether an upgrade waits for a reboot, as Debian and Ubuntu mark it.
+      type: bool
     clock:
       description:
         - C(epoch) on the host, whether it is C(synchronized), and the controller's C(controller_before) and

@@ -26,6 +26,8 @@ _GIB = 1 << 30
 _LEAST_SYSTEMD = 240
 _LEAST_PYTHON = (3, 9)
 _LEAST_FREE = 256 << 20
+# A store, a Raft log and what is kept of a run are some dozens of files, and a store adds some every hour.
+_LEAST_INODES = 1000
 _SEEDS = ("follow", "copy", "copy_then_follow")
 # From here on there is nothing left that a migration would change: hosts are judged, their being clean is not.
 _MIGRATED = ("committed", "cluster")
@@ -61,7 +63,7 @@ class Evidence(t.NamedTuple):
     ``sequencers``/``joiners``: names in the two groups. ``rtt``, ``ports``: what each member measured, by member; a
     port has ``opened`` where something was made to listen there for the probe.
     ``options``: ``state``, ``seed``, ``raft_port``, ``overrides``, ``timing_profile``, ``timing_overrides``,
-    ``min_free_bytes``, ``max_clock_offset`` (seconds).
+    ``min_free_bytes``, ``max_clock_offset`` (seconds), ``forks``.
     """
 
     sequencer: Data
@@ -189,6 +191,14 @@ def _reachable(evidence: Evidence) -> Iterator[Verdict]:
             yield Verdict("host-unread", BLOCK, name, "facts of the host", reason, remedy)
 
 
+def _forks(evidence: Evidence) -> Iterator[Verdict]:
+    count = len(evidence.members)
+    forks = int(evidence.options.get("forks") or count)
+    if forks < count:
+        remedy = "set forks in ansible.cfg, or --forks: now each step takes several rounds, also while no block is made"
+        yield Verdict("few-forks", WARN, "all", f"at least {count} forks of Ansible", str(forks), remedy)
+
+
 def _platform(evidence: Evidence) -> Iterator[Verdict]:
     origin = evidence.answering.get(evidence.sequencers[0], {}) if evidence.sequencers else {}
     for name, host in evidence.answering.items():
@@ -217,6 +227,25 @@ def _platform(evidence: Evidence) -> Iterator[Verdict]:
         if kind.startswith(("nfs", "cifs", "smb", "fuse.sshfs")):
             remedy = "move the home to a local disk: the store's lock and Raft's log rely on one"
             yield Verdict("network-file-system", BLOCK, name, "the home on a local file system", kind, remedy)
+        yield from _mounts(evidence, name, host)
+        if host.get("reboot_pending"):
+            remedy = "reboot it before the migration, and keep automatic reboots away from that night"
+            yield Verdict("reboot-pending", WARN, name, "no reboot due", "an upgrade waits for one", remedy)
+
+
+def _mounts(evidence: Evidence, name: str, host: Data) -> Iterator[Verdict]:
+    locked = host.get("read_only") or []
+    if locked:
+        remedy = "mount it read-write; if the kernel made it read-only, look for errors of the disk first"
+        yield Verdict("read-only", BLOCK, name, "a file system to write to", ", ".join(locked), remedy)
+    if host.get("no_exec"):
+        where = str(evidence.sequencer.get("binary") or "the binary")
+        remedy = "mount it without noexec, or let the sequencer's unit run the program from elsewhere"
+        yield Verdict("no-exec", BLOCK, name, f"{where} on a file system of programs", "mounted noexec", remedy)
+    for path, free in (host.get("free_inodes") or {}).items():
+        if free is not None and free < _LEAST_INODES:
+            remedy = "remove files, or use a file system with more inodes"
+            yield Verdict("few-inodes", BLOCK, name, f"{_LEAST_INODES} files more at {path}", f"{free} more", remedy)
 
 
 def _tools(evidence: Evidence, name: str, host: Data) -> Iterator[Verdict]:
@@ -566,6 +595,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Verdict]], ...] = (
     _identities,
     _addresses,
     _sequencer,
+    _forks,
     _platform,
     _joiners,
     _beside,

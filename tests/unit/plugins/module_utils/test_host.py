@@ -8,6 +8,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,6 +94,36 @@ def test_file_system_of_a_path_that_need_not_exist(proc, path, kind):
 
 def test_free_space_where_a_path_would_be_created(tmp_path):
     assert _host.free_bytes(str(tmp_path / "a" / "b")) == _host.free_bytes(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("files", "available", "found"), [(1000, 12, 12), (0, 0, None)], ids=["so many", "no fixed number"]
+)
+def test_inodes_that_are_left(monkeypatch, files, available, found):
+    monkeypatch.setattr(_host.os, "statvfs", lambda path: SimpleNamespace(f_files=files, f_favail=available))
+    assert _host.free_inodes("/srv/chain") == found
+
+
+def test_how_the_file_systems_are_mounted(tmp_path, monkeypatch, commands, proc):
+    commands.answer(["systemctl", "show"], "LoadState=not-found\nActiveState=inactive\nMainPID=0\n")
+    real, flags = os.statvfs, {tmp_path: 0}
+
+    def statvfs(path: str) -> SimpleNamespace:
+        real_one = real(path)
+        return SimpleNamespace(
+            f_flag=flags.get(Path(path), 0),
+            **{name: getattr(real_one, name) for name in ("f_bavail", "f_frsize", "f_files", "f_favail")},
+        )
+
+    monkeypatch.setattr(_host.os, "statvfs", statvfs)
+    host = member(tmp_path, commands, proc)
+    assert (host["read_only"], host["no_exec"]) == ([], False)
+    flags[tmp_path] = os.ST_RDONLY | os.ST_NOEXEC
+    host = member(tmp_path, commands, proc)
+    names = ("home", "raft", "etc", "lib", "node")
+    assert (sorted(host["read_only"]), host["no_exec"]) == (sorted(str(tmp_path / name) for name in names), True)
+    (tmp_path / "node").write_bytes(b"elf")
+    assert str(tmp_path / "node") not in member(tmp_path, commands, proc)["read_only"]
 
 
 def test_memory_in_bytes(proc):

@@ -42,6 +42,10 @@ def host(number: int) -> dict[str, t.Any]:
         "listening": {"5001": False, "7676": first},
         "listeners": {"7676": "evm[105]"} if first else {},
         "free_bytes": {"/srv/h": 100 * GIB},
+        "free_inodes": {"/srv/h": 1_000_000},
+        "read_only": [],
+        "no_exec": False,
+        "reboot_pending": False,
         "clock": {"epoch": 1000.2, "synchronized": True, "controller_before": 1000.0, "controller_after": 1000.4},
         "fstype": "ext4",
         "architecture": "x86_64",
@@ -78,7 +82,7 @@ def world() -> World:
         "joiners": NAMES[1:],
         "rtt": {name: [{"peer": peer, **answers} for peer in NAMES if peer != name] for name in NAMES},
         "ports": {"node-2": [{"peer": "node-1", "port": 5001, "state": "refused", "reason": "Connection refused"}]},
-        "options": {"seed": "follow", "raft_port": 5001, "raft_dir": "/srv/h/raft", "state": "single"},
+        "options": {"seed": "follow", "raft_port": 5001, "raft_dir": "/srv/h/raft", "state": "single", "forks": 5},
     }
 
 
@@ -261,6 +265,9 @@ BLOCKS = [
     pytest.param(change_options(raft_port=7676), {("raft-port-clash", "all")}, id="raft-port-is-the-p2p-port"),
     pytest.param(change_options(seed="rsync"), {("unknown-seed", "all")}, id="unknown-seed"),
     pytest.param(change_host("node-2", free_bytes={"/srv/h": 3 * GIB}), {("disk-full", "node-2")}, id="disk-full"),
+    pytest.param(change_host("node-2", free_inodes={"/srv/h": 999}), {("few-inodes", "node-2")}, id="few-inodes"),
+    pytest.param(change_host("node-2", read_only=["/srv/h"]), {("read-only", "node-2")}, id="read-only"),
+    pytest.param(change_host("node-2", no_exec=True), {("no-exec", "node-2")}, id="no-exec"),
     pytest.param(
         clock("node-4", 3.0),
         {("clock-offset", f"{n}, node-4") for n in NAMES[:3]} | {("clock-offset", "node-4, node-5")},
@@ -336,6 +343,8 @@ WARNS = [
     ),
     pytest.param(change_host("node-2", free_bytes={"/srv/h": 5 * GIB}), ("disk-small", "node-2"), id="disk-small"),
     pytest.param(change_host("node-2", memory={"total": GIB}), ("little-memory", "node-2"), id="little-memory"),
+    pytest.param(change_host("node-2", reboot_pending=True), ("reboot-pending", "node-2"), id="reboot-pending"),
+    pytest.param(change_options(forks=4), ("few-forks", "all"), id="few-forks"),
     pytest.param(pair("node-2", "node-3", loss=0.05), ("packet-loss", "node-2 -> node-3"), id="some-loss"),
     pytest.param(pair("node-2", "node-3", jitter_ms=40.0), ("jitter", "node-2 -> node-3"), id="jitter"),
     pytest.param(pair("node-2", "node-3", max_ms=180.0), ("long-way", "node-2 -> node-3"), id="far-apart"),
