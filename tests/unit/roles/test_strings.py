@@ -21,11 +21,15 @@ SETTINGS: dict[str, Any] = {
     "evnode_secure_logging": False,
     "evnode_agree_timeout": 45,
     "evnode_anchor_port_offset": 7,
+    "evnode_raft_port": 5002,
 }
 DERIVED = [
     "evnode_anchor_host",
     "evnode_anchor_ports.p2p",
     "evnode_may_miss",
+    "node_config_raft_port",
+    "preflight_raft_port",
+    "raft_bootstrap_raft_port",
     "raft_bootstrap_limits.hold",
     "secrets_secure_logging",
 ]
