@@ -204,6 +204,10 @@ chaos: standin ## runs in which something dies; N=150 SEED=0 LABS=2 [EVNODE_BINA
 trips: standin ## N times to the cluster and back, on one chain; N=10 [EVNODE_BINARY=… DA_COMMAND=…]
 	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),trips,$(LAB_NAME)) $(BIN)/python -m lab.chaos.trips $(if $(filter file,$(origin N)),,--trips $(N))
 
+.PHONY: preflight-matrix
+preflight-matrix: standin ## faults planted one at a time, and exactly what preflight says of each; S="WORDS ..." for some
+	LAB_NAME=$(if $(filter file,$(origin LAB_NAME)),matrix,$(LAB_NAME)) $(BIN)/python -m lab.matrix $(S)
+
 .PHONY: clean
 clean: ## remove what was built; the lab is taken down, the cached host image stays
 	if [ -x $(BIN)/python ]; then $(LAB) down; fi
