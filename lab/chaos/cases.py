@@ -46,7 +46,7 @@ MAYBE = {"settling", "settled"}
 ROLLBACK = _places(
     "cluster",
     node_1=("revert_stop", "revert_clean", "revert_start"),
-    node_2=("revert_stop", "revert_clean", "revert_start"),
+    node_2=("revert_stop", "revert_hold", "revert_clean", "revert_start"),
 )
 PLACES = [*PREPARING, *CUTOVER, *ROLLBACK]
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evnode.sequencer_ha authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cutovers in which something dies, a few of those that `make chaos` has in hundreds."""
+"""A cutover and a rollback in which something dies, a few of those that `make chaos` has in hundreds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.settings import from_environment
 
 CASES = [
     Case(0, Place("staged", "acknowledged", "node-1"), CONTROLLER, (), 0.0, "rollback"),
-    Case(1, Place("staged", "frozen", "node-1"), "power cut", ("node-2",), 0.0, "rollback"),
+    Case(1, Place("cluster", "revert_hold", "node-2"), CONTROLLER, (), 0.0, "the same again"),
 ]
 
 

@@ -47,6 +47,11 @@ def window_outcome(
     return decide.window_outcome(_registered(names, hostvars, variable), sequencer, quorum)._asdict()
 
 
+def frozen_at(names: Sequence[str], hostvars: Mapping[str, t.Any], sequencer: str) -> dict[str, t.Any]:
+    """Return height and hash of block N as the receipts of the window tell it."""
+    return decide.frozen_at(_registered(names, hostvars, "verification_freeze"), sequencer)
+
+
 def way_back_at_all(
     names: Sequence[str], hostvars: Mapping[str, t.Any], freeze: Mapping[str, t.Any] | None, trust: str = ""
 ) -> str:
@@ -192,6 +197,7 @@ class FilterModule:
             "status_table": status_table,
             "unreadable_members": unreadable_members,
             "way_back": way_back,
+            "frozen_at": frozen_at,
             "way_back_at_all": way_back_at_all,
             "window_outcome": window_outcome,
             "window_summary": decide.window_summary,

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import typing as t
@@ -66,7 +67,8 @@ def write_atomic(path: str, data: bytes, *, mode: int, uid: int | None = None, g
                 os.fsync(handle.fileno())
             os.rename(temporary, path)
         except BaseException:
-            _forget(temporary)
+            with contextlib.suppress(FileError):
+                _forget(temporary)
             raise
         fsync_dir(folder)
     except OSError as exc:
@@ -98,7 +100,8 @@ def switch_link(link: str, target: str) -> bool:
         os.rename(temporary, link)
         fsync_dir(folder)
     except OSError as exc:
-        _forget(temporary)
+        with contextlib.suppress(FileError):
+            _forget(temporary)
         raise FileError(f"{link} cannot be pointed at {target}: {exc.strerror}") from exc
     return True
 
@@ -154,4 +157,6 @@ def _forget(path: str) -> bool:
         os.unlink(path)
     except FileNotFoundError:
         return False
+    except OSError as exc:
+        raise FileError(f"{path} cannot be removed: {exc.strerror}") from exc
     return True

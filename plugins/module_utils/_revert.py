@@ -5,9 +5,10 @@
 # Private to this collection: no stability promise, do not import from outside.
 """Take one member back to what it was before the cutover.
 
-Three phases: with everything stopped nobody can produce, with the joiners cleaned no quorum of a cluster can start, and
-only then the sequencer is cleaned and starts alone. A member that was stopped starts again by itself where the run that
-stopped it does not come back to clean it.
+With everything stopped nobody can produce. With the joiners held no quorum of a cluster can start unless the sequencer
+starts as a member of it. Only then the sequencer is cleaned, which it is by the turn of its switch, and starts alone;
+the joiners are cleaned after that. A member that was stopped starts again by itself where the run that stopped it does
+not come back: as what its switch says, and a held joiner on proof that the sequencer did so as a member (``_rejoin``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from . import _files, _journal, _systemd
+from . import _files, _journal, _rejoin, _systemd
 from ._errors import HaError
 from ._mode import ABSENT, current, missing_files, switch
 from ._process import run as _run
@@ -30,6 +31,8 @@ if t.TYPE_CHECKING:
     from ._process import Runner
 
 STOPPED = ("inactive", "failed")
+SOON = 5.0
+"""Seconds until a clean sequencer starts by itself, where nobody does it: one task of the run, and then some."""
 
 
 class RevertError(HaError):
@@ -51,6 +54,10 @@ class Revert(t.NamedTuple):
     timeout: float = 60.0
     resume_after: float = 0.0
     run_id: str = "-"
+    node_id: str = ""
+    leader: str = ""
+    leader_address: str = ""
+    units: str = "/etc/systemd/system"
 
     @property
     def service(self) -> str:
@@ -70,6 +77,20 @@ class Revert(t.NamedTuple):
         # A joiner that was seeded by copying alone never had a follower's files.
         follows = self.follow and not missing_files(self.config_dir, self.unit, "follower")
         return "follower" if follows else ABSENT
+
+    @property
+    def rejoin(self) -> _rejoin.Rejoin:
+        """What brings a held joiner back."""
+        return _rejoin.Rejoin(
+            unit=self.unit,
+            config_dir=self.config_dir,
+            state_dir=self.state_dir,
+            raft_dir=self.raft_dir,
+            leader=self.leader,
+            address=self.leader_address,
+            me=self.node_id,
+            run_id=self.run_id,
+        )
 
     @property
     def frozen(self) -> str:
@@ -111,26 +132,74 @@ def stop(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted
     return Reverted(changes, {"active": bool(active) if check else False})
 
 
+def hold(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
+    """Take a joiner out of the cluster, in a way that it can come back from; give the sequencer its full time again.
+
+    Only with all members stopped. What a joiner may ever have heard from the sequencer before counts no more.
+    """
+    mode = current(wanted.config_dir, wanted.unit)
+    held = _rejoin.is_held(wanted.rejoin, wanted.units)
+    comes_back = wanted.resume_after > 0 and (mode == "raft" or held)
+    if check:
+        return Reverted([] if wanted.sequencer or mode != "raft" else [f"hold {wanted.service}"], {"held": True})
+    if wanted.sequencer:
+        _expect_stopped(wanted, "hold", run)
+        if mode == "raft" and wanted.resume_after > 0:
+            _take_resume_back(wanted, run)
+            _schedule_resume(wanted, run)
+        return Reverted([], {"held": True})
+    if comes_back:
+        _rejoin.pause(wanted.rejoin, run=run)
+        _rejoin.install(wanted.rejoin, units=wanted.units, run=run)
+    else:
+        _rejoin.remove(wanted.rejoin, units=wanted.units, run=run)
+    due = _take_resume_back(wanted, run)
+    changes = []
+    try:
+        _expect_stopped(wanted, "hold", run)
+        mode = current(wanted.config_dir, wanted.unit)
+        if mode == "raft":
+            switch(wanted.config_dir, wanted.unit, wanted.target)
+            changes.append(f"switch {mode} -> {wanted.target}")
+    except HaError:
+        if due and wanted.resume_after > 0:
+            _schedule_resume(wanted, run)
+        raise
+    _note(wanted, "revert_hold", changes, check)
+    if comes_back:
+        _rejoin.begin(wanted.rejoin, run=run)
+    return Reverted(changes, {"held": True})
+
+
 def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
     """Take away everything that could make this member part of the cluster again."""
     # First, because it must not come between the look at the unit and the turn of the switch.
     due = not check and _take_resume_back(wanted, run)
+    if wanted.sequencer and wanted.resume_after > 0 and not (check or due) and _mode(wanted) == "raft":
+        raise RevertError(
+            f"expected {wanted.service} to have stood still since phase hold, found that its time ran out, or that the "
+            "host was booted: it goes on as a member, and the others come back to it. Run rollback again"
+        )
+    released = False
+    if not wanted.sequencer and not check:
+        released = _rejoin.remove(wanted.rejoin, units=wanted.units, run=run)
     try:
         done = _clean(wanted, check, run)
     except HaError:
         if due and wanted.resume_after > 0 and current(wanted.config_dir, wanted.unit) == "raft":
             _schedule_resume(wanted, run)
         raise
+    if released:
+        done.changes.append(f"remove {wanted.rejoin.name}")
     if wanted.sequencer and wanted.resume_after > 0 and not check:
-        # It is the last to be cleaned, so it may start as what it is now, should the run not live to start it.
-        _schedule_resume(wanted, run)
+        # Nothing has to be waited for any more: it starts as what it is now, should the run not live to start it.
+        _schedule_resume(wanted._replace(resume_after=min(wanted.resume_after, SOON)), run)
     return done
 
 
 def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
-    running = _systemd.active_state(wanted.service, run=run)
-    if running not in STOPPED and not check:
-        raise RevertError(f"{wanted.service} is {running}; phase stop has to be done on all members before clean")
+    if not check:
+        _expect_stopped(wanted, "clean", run)
     index = last_index(os.path.join(wanted.raft_dir, LOG))
     changes = []
     seal = record_path(wanted.state_dir, wanted.unit)
@@ -166,6 +235,15 @@ def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
     return Reverted(changes, {"mode": wanted.target, "last_index": index})
 
 
+def release(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
+    """Clean a joiner that a rollback has held and could not clean; only where the sequencer is the single one again."""
+    if not _rejoin.is_held(wanted.rejoin, wanted.units):
+        return Reverted([], {})
+    stopped = stop(wanted, check=check, run=run)
+    cleaned = clean(wanted, check=check, run=run)
+    return Reverted([*stopped.changes, *cleaned.changes], cleaned.state)
+
+
 def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clock = SYSTEM_CLOCK) -> Reverted:
     """Start the single sequencer (or the follower), lift the fence, open the intake, and wait until it goes on."""
     mode = current(wanted.config_dir, wanted.unit)
@@ -197,9 +275,21 @@ def resume(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Revert
     """Start a stopped member again as what it was."""
     if not check:
         _take_resume_back(wanted, run)
+    if _rejoin.is_held(wanted.rejoin, wanted.units):
+        return Reverted([], {})
     changes = _start_node(wanted, check, run)
     _note(wanted, "revert_resume", changes, check)
     return Reverted(changes, {})
+
+
+def _mode(wanted: Revert) -> str:
+    return current(wanted.config_dir, wanted.unit)
+
+
+def _expect_stopped(wanted: Revert, phase: str, run: Runner) -> None:
+    running = _systemd.active_state(wanted.service, run=run)
+    if running not in STOPPED:
+        raise RevertError(f"{wanted.service} is {running}; phase stop has to be done on all members before {phase}")
 
 
 def _start_node(wanted: Revert, check: bool, run: Runner) -> list[str]:

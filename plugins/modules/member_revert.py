@@ -12,11 +12,13 @@ short_description: Take one member back to what it was before the cutover
 version_added: 0.1.0
 author: The evnode.sequencer_ha authors (@evnode)
 description:
-  - Rollback in three phases. V(stop) has to be complete on all members before V(clean) begins on any, V(clean) on all
-    joiners before it begins on the sequencer, and V(clean) on the sequencer before its V(start).
-  - V(stop) stops window and node. V(clean) turns the switch back, empties the Raft directory, forgets the seal and
-    disables a joiner's unit. V(start) lifts the fence, starts the single sequencer, or the follower, and opens the
-    intake. V(resume) takes V(stop) back.
+  - Rollback in phases. V(stop) has to be complete on all members before V(hold) begins on any, V(hold) on all members
+    (and with a quorum of joiners held) before V(clean) on the sequencer, and that before V(clean) on a joiner. A
+    member is started, V(start), when it is clean.
+  - V(stop) stops window and node. V(hold) takes a joiner out of the cluster and leaves a unit behind that brings it
+    back if the sequencer answers as a Raft member. V(clean) turns the switch back, empties the Raft directory, forgets
+    the seal and disables a joiner's unit. V(start) lifts the fence, starts the single sequencer, or the follower, and
+    opens the intake. V(resume) takes V(stop) back. V(release) stops and cleans a joiner that is held, and no other.
   - The module cannot know what the other members hold. The caller proves that no block is lost.
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
@@ -32,7 +34,7 @@ options:
   phase:
     description: What to do.
     type: str
-    choices: [stop, clean, start, resume]
+    choices: [stop, hold, clean, start, resume, release]
     required: true
   role:
     description: V(sequencer) on the member that produced before, V(joiner) on the others.
@@ -76,9 +78,23 @@ options:
   resume_after:
     description:
       - Seconds after which a member of the cluster that ran before O(phase=stop) starts again by itself, unless it is
-        cleaned or resumed before. 0 means never, and takes back what an earlier run has asked for.
+        held, cleaned or resumed before. A clean sequencer does so after five seconds at most. A held joiner has no such
+        time, it goes by what the sequencer does. 0 means never, for all of them, and takes back what an earlier run has
+        asked for.
     type: float
     default: 0
+  node_id:
+    description: For O(phase=hold) on a joiner, its Raft node id.
+    type: str
+    default: ""
+  leader:
+    description: For O(phase=hold) on a joiner, the Raft node id of the sequencer.
+    type: str
+    default: ""
+  leader_address:
+    description: For O(phase=hold) on a joiner, the Raft address of the sequencer as V(host:port).
+    type: str
+    default: ""
   timeout:
     description: Seconds until the sequencer has to produce again.
     type: float
@@ -101,7 +117,9 @@ changes:
   type: list
   elements: str
 state:
-  description: What is now; C(active) after V(stop), C(mode) and C(last_index) after V(clean), C(height) after V(start).
+  description:
+    - What is now. C(active) after V(stop), C(held) after V(hold), C(mode) and C(last_index) after V(clean), C(height)
+      after V(start).
   returned: success
   type: dict
 """
@@ -112,13 +130,21 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _revert
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 
 RUN_DIR = "/run/evnode-ha"
+PHASES = {
+    "stop": _revert.stop,
+    "hold": _revert.hold,
+    "clean": _revert.clean,
+    "start": _revert.start,
+    "resume": _revert.resume,
+    "release": _revert.release,
+}
 
 
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "choices": ["stop", "clean", "start", "resume"], "required": True},
+            "phase": {"type": "str", "choices": list(PHASES), "required": True},
             "role": {"type": "str", "choices": ["sequencer", "joiner"], "required": True},
             "follow": {"type": "bool", "default": True},
             "unit": {"type": "str", "required": True},
@@ -129,8 +155,12 @@ def main() -> None:
             "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
             "run": {"type": "str", "default": "-"},
             "resume_after": {"type": "float", "default": 0.0},
+            "node_id": {"type": "str", "default": ""},
+            "leader": {"type": "str", "default": ""},
+            "leader_address": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 60.0},
         },
+        required_if=[("phase", "hold", ["node_id", "leader", "leader_address"])],
         supports_check_mode=True,
     )
     given = module.params
@@ -147,10 +177,12 @@ def main() -> None:
         timeout=given["timeout"],
         resume_after=given["resume_after"],
         run_id=given["run"],
+        node_id=given["node_id"],
+        leader=given["leader"],
+        leader_address=given["leader_address"],
     )
-    phases = {"stop": _revert.stop, "clean": _revert.clean, "start": _revert.start, "resume": _revert.resume}
     try:
-        result = phases[given["phase"]](wanted, check=module.check_mode)
+        result = PHASES[given["phase"]](wanted, check=module.check_mode)
         module.exit_json(changed=bool(result.changes), changes=result.changes, state=result.state)
     except HaError as exc:
         module.fail_json(msg=exc.message)

@@ -170,6 +170,24 @@ class Way(t.NamedTuple):
     heights: Sequence[int] = ()
 
 
+def frozen_at(receipts: Mapping[str, Mapping[str, t.Any] | None], sequencer: str) -> dict[str, t.Any]:
+    """Return height (``n``) and hash of block N at the last freeze, empty where nobody can tell.
+
+    The sequencer's own receipt says it. Where it does not (its disk was full, its host is gone), those who acknowledged
+    that block and were told of the commit in the same run do, if all of them say the same.
+    """
+    own = receipts.get(sequencer) or {}
+    if own.get("n") is not None:
+        return {"n": own["n"], "hash": own.get("hash")}
+    others = [receipt for receipt in receipts.values() if receipt and receipt.get("outcome") == "committed"]
+    run = own.get("run") or max((str(receipt.get("run")) for receipt in others), default="")
+    told = {(receipt.get("n"), receipt.get("hash")) for receipt in others if receipt.get("run") == run}
+    if len(told) != 1:
+        return {}
+    height, block_hash = told.pop()
+    return {"n": height, "hash": block_hash} if height is not None and block_hash else {}
+
+
 def way_back_at_all(
     statuses: Mapping[str, Registered | None],
     heads: Mapping[str, Registered | None],

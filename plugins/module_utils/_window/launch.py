@@ -7,19 +7,16 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import io
 import json
 import os
 import shlex
 import sys
 import time
 import typing as t
-import zipfile
 
 from .. import _files, _journal, _systemd
 from .._errors import HaError
+from .._packed import pack
 from .._process import run as _run
 from .._wait import SYSTEM_CLOCK, Clock, wait_until
 from .host import Machine
@@ -90,18 +87,8 @@ def longest(settings: Settings) -> int:
 
 
 def program() -> bytes:
-    """Return the window as one file that Python runs, made of this collection's own sources."""
-    above = __name__.rsplit("._window", 1)[0]
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo("evnode_ha/__init__.py"), "")
-        for part in _PARTS:
-            found = importlib.import_module(f"{above}.{part}")
-            path = part.replace(".", "/") + ("/__init__" if hasattr(found, "__path__") else "")
-            archive.writestr(zipfile.ZipInfo(f"evnode_ha/{path}.py"), inspect.getsource(found))
-        start = "import sys\nfrom evnode_ha._window.program import main\nsys.exit(main(sys.argv[1:]))\n"
-        archive.writestr(zipfile.ZipInfo("__main__.py"), start)
-    return packed.getvalue()
+    """Return the window as one file that Python runs."""
+    return pack(_PARTS, "_window.program")
 
 
 def restore_script(settings: Settings) -> str:

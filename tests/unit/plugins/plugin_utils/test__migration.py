@@ -266,3 +266,39 @@ def test_healthy_members_are_those_in_raft_mode_at_the_tip():
         "node-5": {},
     }
     assert decide.healthy_members(statuses) == ["node-1", "node-2"]
+
+
+COMMITTED = {"run": "r2", "outcome": "committed", "n": 10, "hash": "h10"}
+
+
+@pytest.mark.parametrize(
+    ("receipts", "expected"),
+    [
+        pytest.param({"node-1": {"run": "r2", "n": 10, "hash": "h10"}}, (10, "h10"), id="the-sequencer-tells"),
+        pytest.param(
+            {"node-1": {"run": "r2", "n": 10, "hash": "h10"}, "node-2": {**COMMITTED, "n": 11}},
+            (10, "h10"),
+            id="the-sequencer-first",
+        ),
+        pytest.param(
+            {"node-1": {"run": "r2", "outcome": "running", "n": None}, "node-2": COMMITTED, "node-3": COMMITTED},
+            (10, "h10"),
+            id="its-disk-was-full",
+        ),
+        pytest.param(
+            {"node-1": None, "node-2": {**COMMITTED, "run": "r1", "n": 4}, "node-3": COMMITTED},
+            (10, "h10"),
+            id="its-host-is-gone",
+        ),
+        pytest.param(
+            {"node-1": {"run": "r3", "outcome": "running"}, "node-2": COMMITTED}, None, id="only-of-an-earlier-run"
+        ),
+        pytest.param({"node-1": {}, "node-2": {**COMMITTED, "outcome": "failed"}}, None, id="told-of-no-commit"),
+        pytest.param({"node-2": COMMITTED, "node-3": {**COMMITTED, "hash": "x10"}}, None, id="they-differ"),
+        pytest.param({"node-2": {**COMMITTED, "hash": None}}, None, id="no-hash"),
+        pytest.param({}, None, id="nobody"),
+    ],
+)
+def test_block_n_is_told_by_whoever_still_knows(receipts, expected):
+    found = decide.frozen_at(receipts, "node-1")
+    assert (found.get("n"), found.get("hash")) == (expected or (None, None))

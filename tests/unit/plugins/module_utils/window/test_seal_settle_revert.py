@@ -22,6 +22,7 @@ from tests.unit.plugins.module_utils.window.raft_log import SEALED_LOG
 
 NODE, SEAL, WINDOW = "ev-node.service", "evnode-seal-ev-node.service", "evnode-window-ev-node.service"
 RESUME = "evnode-resume-ev-node.timer"
+REJOIN = "evnode-rejoin-ev-node.service"
 
 
 class Clock:
@@ -59,6 +60,7 @@ class Host:
             return Result(0, "\n".join(self.log), "")
         if verb == "systemd-run" and any(word.startswith("--on-active=") for word in argv):
             self.order.append("resume later")
+            self.resume_after = [word.partition("=")[2] for word in argv if word.startswith("--on-active=")]
             self.active.add(RESUME)
         elif verb == "systemd-run":
             self.order.append("seal")
@@ -75,7 +77,7 @@ class Host:
             if unit == WINDOW and unit in self.active and self.window_starts_node:
                 self.active.add(NODE)
             self.active.discard(unit)
-        elif verb == "disable":
+        elif verb == "disable" and unit == NODE:
             self.enabled = False
         return Result(0, "", "")
 
@@ -401,7 +403,12 @@ def revert(place, *, sequencer=False, **changes):
         "state_dir": str(place / "state"),
         "run_dir": str(place / "run"),
         "raft_dir": str(place / "home" / "raft"),
+        "units": str(place / "units"),
+        "leader": "node-1",
+        "leader_address": "10.0.0.1:5001",
+        "node_id": "node-2",
     }
+    (place / "units").mkdir(exist_ok=True)
     return _revert.Revert(**{**given, **changes})
 
 
@@ -442,10 +449,105 @@ def test_a_clean_sequencer_starts_by_itself_where_the_run_does_not_live_to_start
     host = Host(place)
     wanted = revert(place, sequencer=True, resume_after=60)
     _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
     _revert.clean(wanted, run=host)
     assert (host.active, mode_of(place)) == ({RESUME}, "single")
+    assert host.resume_after == ["5s"], "a rename ago it had to wait for the others"
     _revert.start(wanted, run=host)
     assert host.active == {NODE}
+
+
+def raft_log(place):
+    return sorted(path.name for path in (place / "home" / "raft").iterdir())
+
+
+def test_a_held_joiner_is_no_member_and_can_become_one_again(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    before = raft_log(place)
+    _revert.stop(wanted, run=host)
+    assert _revert.hold(wanted, check=True, run=host).changes
+    assert mode_of(place) == "raft"
+    assert _revert.hold(wanted, run=host).changes == ["switch raft -> follower"]
+    assert (mode_of(place), raft_log(place)) == ("follower", before)
+    assert host.active == {REJOIN}, "no timer is left: it goes by what the sequencer does"
+    assert _revert.resume(wanted, run=host).changes == []
+    assert host.active == {REJOIN}
+
+
+def test_a_second_run_holds_it_anew_with_no_question_under_way(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+    del host.order[:]
+    _revert.stop(wanted, run=host)
+    assert _revert.hold(wanted, run=host).changes == []
+    assert host.order == [f"stop {NODE}", f"stop {REJOIN}", f"start {REJOIN}"]
+
+
+def test_a_joiner_that_came_back_meanwhile_is_not_held(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    host.active.add(NODE)
+    with pytest.raises(RevertError, match="phase stop has to be done on all members before hold"):
+        _revert.hold(wanted, run=host)
+    assert mode_of(place) == "raft"
+    assert RESUME in host.active
+
+
+def test_without_a_resume_time_nothing_brings_a_held_joiner_back(place):
+    cluster_member(place)
+    host = Host(place)
+    for seconds in (60, 0):
+        wanted = revert(place, resume_after=seconds)
+        _revert.stop(wanted, run=host)
+        _revert.hold(wanted, run=host)
+    assert host.active == set()
+    assert list((place / "units").iterdir()) == []
+
+
+def test_a_cleaned_joiner_can_never_come_back(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+    assert f"remove {REJOIN}" in _revert.clean(wanted, run=host).changes
+    assert (host.active, raft_log(place), list((place / "units").iterdir())) == (set(), [], [])
+
+
+def test_a_sequencer_that_has_run_since_the_hold_does_not_leave(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, sequencer=True, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+    host.active.discard(RESUME)  # it was due, or the host was booted; the node may have answered joiners
+    with pytest.raises(RevertError, match="it goes on as a member"):
+        _revert.clean(wanted, run=host)
+    assert mode_of(place) == "raft"
+    _revert.hold(wanted, run=host)
+    assert host.active == {RESUME}
+    _revert.clean(wanted, run=host)
+    assert mode_of(place) == "single"
+
+
+def test_only_a_held_joiner_is_released(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    assert _revert.release(wanted, run=host).changes == []
+    assert mode_of(place) == "raft"
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+    host.active.add(NODE)  # the switch says follower, so a boot may have started it as one
+    assert _revert.release(wanted, run=host).changes
+    assert (host.active, raft_log(place), mode_of(place)) == (set(), [], "follower")
 
 
 def test_a_second_run_puts_the_start_off(place):
