@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evnode.sequencer_ha authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m lab.model`: search every schedule of the window, and show what the guide allows."""
+"""`python -m lab.model`: search every schedule of the window and of the way back, and show what the guide allows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lab.model import guide
+from lab.model.back import Back
 from lab.model.search import Found, search
 from lab.model.window import Window
 
@@ -38,6 +39,12 @@ def examine(variant: Variant, members: int, faults: int) -> tuple[Found[Any], fl
     return found, time.monotonic() - begin
 
 
+def examine_back(back: Back) -> tuple[Found[Any], float]:
+    """Search the way back; what was found, and seconds."""
+    begin = time.monotonic()
+    return search(back.initial(), back.successors, back.violated, back.end), time.monotonic() - begin
+
+
 def report(title: str, found: Found[Any], seconds: float) -> str:
     """What a search saw, in words."""
     extent = "all of them" if found.complete else "up to the first violation"
@@ -49,17 +56,25 @@ def report(title: str, found: Found[Any], seconds: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search; 0 when every promise holds in every state of the window, and the guide breaks one."""
+    """Search; 0 when every promise holds in every state of window and way back, and the guide breaks one."""
     parser = argparse.ArgumentParser(prog="python -m lab.model", description=__doc__)
     parser.add_argument("--members", type=int, default=5, help="of the cluster, the sequencer counted")
-    parser.add_argument("--faults", type=int, default=2, help="that may happen in one window")
+    parser.add_argument("--faults", type=int, default=2, help="that may happen in one window, or one rollback")
     chosen = parser.parse_args(argv)
     safe = True
     with concurrent.futures.ProcessPoolExecutor() as pool:
         running = {variant: pool.submit(examine, variant, chosen.members, chosen.faults) for variant in VARIANTS}
+        once = Back(chosen.members - 1, chosen.faults, runs=1)
+        again = Back(chosen.members - 1, max(0, chosen.faults - 1), runs=2, by_hand=True)
+        ways = {back: pool.submit(examine_back, back) for back in (once, again)}
         for variant, future in running.items():
             found, seconds = future.result()
             title = f"the window, {variant}, {chosen.members} members, {chosen.faults} faults"
+            print(report(title, found, seconds), flush=True)
+            safe = safe and found.complete
+        for back, future in ways.items():
+            found, seconds = future.result()
+            title = f"the way back, {back}, {chosen.members} members, {back.faults} faults"
             print(report(title, found, seconds), flush=True)
             safe = safe and found.complete
     begin = time.monotonic()

@@ -93,6 +93,11 @@ class Revert(t.NamedTuple):
         )
 
     @property
+    def stopped(self) -> str:
+        """Which start of the sequencer's node was its last one when it was stopped; gone after a boot."""
+        return os.path.join(self.run_dir, self.unit, "stopped")
+
+    @property
     def frozen(self) -> str:
         """The fence of a window."""
         return os.path.join(self.run_dir, self.unit, "frozen")
@@ -127,6 +132,10 @@ def stop(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted
         wrong = [f"{unit} is {state}" for unit, state in left.items() if state not in STOPPED]
         if wrong:
             raise RevertError(f"after the stop {', '.join(wrong)}; nothing else was done on this host")
+        if wanted.sequencer:
+            # Before any joiner is held, so that no start in between goes unseen.
+            _files.make_dirs(os.path.dirname(wanted.stopped), mode=0o700)
+            _files.write_atomic(wanted.stopped, _last_start(wanted, run), mode=0o600)
     changes = [f"stop {unit}" for unit in active]
     _note(wanted, "revert_stop", changes, check)
     return Reverted(changes, {"active": bool(active) if check else False})
@@ -175,20 +184,19 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
     """Take away everything that could make this member part of the cluster again."""
     # First, because it must not come between the look at the unit and the turn of the switch.
     due = not check and _take_resume_back(wanted, run)
-    if wanted.sequencer and wanted.resume_after > 0 and not (check or due) and _mode(wanted) == "raft":
-        raise RevertError(
-            f"expected {wanted.service} to have stood still since phase hold, found that its time ran out, or that the "
-            "host was booted: it goes on as a member, and the others come back to it. Run rollback again"
-        )
     released = False
     if not wanted.sequencer and not check:
         released = _rejoin.remove(wanted.rejoin, units=wanted.units, run=run)
     try:
+        if wanted.sequencer and not check and current(wanted.config_dir, wanted.unit) == "raft":
+            _expect_still(wanted, run)
         done = _clean(wanted, check, run)
     except HaError:
         if due and wanted.resume_after > 0 and current(wanted.config_dir, wanted.unit) == "raft":
             _schedule_resume(wanted, run)
         raise
+    if wanted.sequencer and not check:
+        _files.remove_files([wanted.stopped])
     if released:
         done.changes.append(f"remove {wanted.rejoin.name}")
     if wanted.sequencer and wanted.resume_after > 0 and not check:
@@ -282,8 +290,18 @@ def resume(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Revert
     return Reverted(changes, {})
 
 
-def _mode(wanted: Revert) -> str:
-    return current(wanted.config_dir, wanted.unit)
+def _last_start(wanted: Revert, run: Runner) -> bytes:
+    return _systemd.show(wanted.service, ["InvocationID"], run=run).get("InvocationID", "").encode()
+
+
+def _expect_still(wanted: Revert, run: Runner) -> None:
+    """Refuse where the node may have answered held joiners: they come back, and it must not leave them."""
+    _expect_stopped(wanted, "clean", run)
+    if _files.read_bytes(wanted.stopped) != _last_start(wanted, run):
+        raise RevertError(
+            f"expected {wanted.service} to have stood still since phase stop, found that it was started, or its host "
+            "booted, since then: it goes on as a member, and the others come back to it. Run rollback again"
+        )
 
 
 def _expect_stopped(wanted: Revert, phase: str, run: Runner) -> None:

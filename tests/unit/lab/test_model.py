@@ -21,7 +21,8 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.protoc
     Told,
 )
 from lab.model import guide
-from lab.model.__main__ import VARIANTS, examine
+from lab.model.__main__ import VARIANTS, examine, examine_back
+from lab.model.back import Back
 from lab.model.search import Found, search
 from lab.model.window import Window
 from lab.settings import CHECKOUT
@@ -105,3 +106,25 @@ def test_the_guide_forks_without_a_fault_and_the_docs_show_how() -> None:
     found = search(guide.initial(), guide.successors, guide.violated, guide.end)
     assert found.broken.startswith("nothing re-signed")
     assert "\n".join(found.trace) in (CHECKOUT / "docs" / "safety.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_every_schedule_of_a_rollback_of_three_members_keeps_every_promise(by_hand: bool) -> None:
+    found, _seconds = examine_back(Back(2, faults=1, by_hand=by_hand))
+    assert found.broken == "" and found.complete, found.trace
+    assert "the single sequencer produces" in found.ends
+    assert by_hand or "a cluster of 3 produces" in found.ends
+
+
+@pytest.mark.parametrize(
+    ("care", "faults", "promise"),
+    [
+        pytest.param({"comes_back": False}, 1, "two end states", id="joiners-that-leave-for-good"),
+        pytest.param({"forgets": False}, 2, "one writer", id="an-answer-of-before-counts"),
+        pytest.param({"looks_back": False, "by_hand": True}, 1, "one writer", id="a-sequencer-that-ran-meanwhile"),
+    ],
+)
+def test_each_care_of_a_rollback_is_needed(care: dict[str, bool], faults: int, promise: str) -> None:
+    found, _seconds = examine_back(Back(2, faults=faults, **care))
+    assert found.broken.startswith(promise)
+    assert found.trace

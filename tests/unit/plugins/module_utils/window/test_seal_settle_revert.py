@@ -48,12 +48,14 @@ class Host:
         self.enabled = True
         self.started = time.clock_gettime(time.CLOCK_MONOTONIC)
         self.window_starts_node = True
+        self.invocation = "a1"
 
     def __call__(self, argv, *, timeout=60, stdin=None):
         verb, unit = (argv[1], argv[-1]) if argv[0] == "systemctl" else (argv[0], "")
         if verb == "show":
             state = "active" if unit in self.active else "inactive"
-            return Result(0, f"ActiveState={state}\nExecMainStartTimestampMonotonic={int(self.started * 1e6)}\n", "")
+            lines = [f"ActiveState={state}", f"ExecMainStartTimestampMonotonic={int(self.started * 1e6)}"]
+            return Result(0, "\n".join([*lines, f"InvocationID={self.invocation}", ""]), "")
         if verb == "is-enabled":
             return Result(0, "enabled\n" if self.enabled else "disabled\n", "")
         if verb == "journalctl":
@@ -521,20 +523,32 @@ def test_a_cleaned_joiner_can_never_come_back(place):
     assert (host.active, raft_log(place), list((place / "units").iterdir())) == (set(), [], [])
 
 
-def test_a_sequencer_that_has_run_since_the_hold_does_not_leave(place):
+def test_a_sequencer_that_has_run_since_the_stop_does_not_leave(place):
     cluster_member(place)
     host = Host(place)
     wanted = revert(place, sequencer=True, resume_after=60)
     _revert.stop(wanted, run=host)
     _revert.hold(wanted, run=host)
-    host.active.discard(RESUME)  # it was due, or the host was booted; the node may have answered joiners
+    host.invocation = "a2"  # its time was over, or somebody started it; it may have answered joiners
     with pytest.raises(RevertError, match="it goes on as a member"):
         _revert.clean(wanted, run=host)
-    assert mode_of(place) == "raft"
+    assert (mode_of(place), host.active) == ("raft", {RESUME})
     _revert.hold(wanted, run=host)
-    assert host.active == {RESUME}
+    with pytest.raises(RevertError, match="it goes on as a member"):
+        _revert.clean(wanted, run=host)
+    _revert.stop(wanted, run=host)
     _revert.clean(wanted, run=host)
     assert mode_of(place) == "single"
+
+
+def test_a_sequencer_that_was_booted_since_does_not_leave(place):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, sequencer=True)
+    _revert.stop(wanted, run=host)
+    os.unlink(wanted.stopped)  # /run is empty after a boot
+    with pytest.raises(RevertError, match="stood still since phase stop"):
+        _revert.clean(wanted, run=host)
 
 
 def test_only_a_held_joiner_is_released(place):
@@ -621,8 +635,8 @@ def cluster_member(place, mode="raft"):
 def test_cleaning_takes_the_cluster_away(place, changes, mode):
     cluster_member(place)
     host = Host(place)
-    host.active.clear()
     wanted = revert(place, **changes)
+    _revert.stop(wanted, run=host)
     assert _revert.clean(wanted, check=True, run=host).changes
     assert mode_of(place) == "raft", "check mode changes nothing"
     assert _revert.clean(wanted, run=host).changes
