@@ -169,7 +169,7 @@ unit-standin:
 	go test ./...
 
 .PHONY: model
-model: $(VENV)/.ready ## search every schedule of the window: five members, two faults
+model: $(VENV)/.ready ## search every schedule of window and rollback: five members, two faults
 	PYTHONPATH=collections $(BIN)/python -m lab.model
 
 .PHONY: conformance

@@ -27,6 +27,7 @@ from ._errors import HaError
 from ._files import read_bytes, read_link, sha256_file
 from ._proc import LISTEN, tcp_sockets
 from ._process import run as _run
+from ._rejoin import is_held
 from ._seal import record_path, sealed_state
 from ._systemd import show
 
@@ -90,6 +91,7 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
     host["binary_sha256"] = sha256_file(wanted.binary) if wanted.binary and os.path.isfile(wanted.binary) else None
     host["raft_dir_entries"] = _entries(wanted.raft_dir)
     host["sealed"] = _sealed(wanted)
+    host["held"] = is_held(wanted.unit) if wanted.unit else None
     host["strays"] = _strays.find(wanted.unit, run=run, proc=proc) if wanted.unit else None
     host["mode"] = _mode(wanted)
     return host

@@ -59,6 +59,11 @@ class RejoinError(HaError):
     """The unit that brings a joiner back could not be installed or taken away."""
 
 
+def unit_name(unit: str) -> str:
+    """Return the name of the unit that asks."""
+    return f"evnode-rejoin-{unit}.service"
+
+
 class Rejoin(t.NamedTuple):
     """One joiner, and whom it asks: ``address`` is the host:port of the Raft member ``leader``."""
 
@@ -74,7 +79,7 @@ class Rejoin(t.NamedTuple):
     @property
     def name(self) -> str:
         """The unit that asks."""
-        return f"evnode-rejoin-{self.unit}.service"
+        return unit_name(self.unit)
 
     @property
     def own(self) -> str:
@@ -92,14 +97,14 @@ class Rejoin(t.NamedTuple):
         return os.path.join(self.own, "rejoin.json")
 
 
-def unit_path(wanted: Rejoin, units: str = _UNITS) -> str:
-    """Return the unit's file."""
-    return os.path.join(units, wanted.name)
+def unit_path(unit: str, units: str = _UNITS) -> str:
+    """Return the file of the unit that asks."""
+    return os.path.join(units, unit_name(unit))
 
 
-def is_held(wanted: Rejoin, units: str = _UNITS) -> bool:
-    """Tell whether this joiner waits for proof."""
-    return os.path.exists(unit_path(wanted, units))
+def is_held(unit: str, units: str = _UNITS) -> bool:
+    """Tell whether this joiner waits for proof, or did so when its rollback was broken off."""
+    return os.path.exists(unit_path(unit, units))
 
 
 def pause(wanted: Rejoin, *, run: Runner = _run) -> None:
@@ -127,7 +132,7 @@ def install(wanted: Rejoin, *, python: str = sys.executable, units: str = _UNITS
         "[Install]",
         "WantedBy=multi-user.target",
     ]
-    _files.write_atomic(unit_path(wanted, units), ("\n".join(lines) + "\n").encode(), mode=0o644)
+    _files.write_atomic(unit_path(wanted.unit, units), ("\n".join(lines) + "\n").encode(), mode=0o644)
     _say(["enable", "--quiet", "--no-reload", "--", wanted.name], run)
     _systemd.daemon_reload(run=run)
 
@@ -139,11 +144,11 @@ def begin(wanted: Rejoin, *, run: Runner = _run) -> None:
 
 def remove(wanted: Rejoin, *, units: str = _UNITS, run: Runner = _run) -> bool:
     """Take unit and program away; True if there were any."""
-    there = is_held(wanted, units)
+    there = is_held(wanted.unit, units)
     if there:
         pause(wanted, run=run)
         _say(["disable", "--quiet", "--no-reload", "--", wanted.name], run)
-    gone = _files.remove_files([unit_path(wanted, units), wanted.settings, wanted.program])
+    gone = _files.remove_files([unit_path(wanted.unit, units), wanted.settings, wanted.program])
     if there:
         _systemd.daemon_reload(run=run)
     return bool(gone)
@@ -198,7 +203,7 @@ def main(argv: list[str]) -> int:
             come_back(wanted)
         # Not ``remove``: that would wait for this very process to end.
         _say(["disable", "--quiet", "--no-reload", "--", wanted.name], _run)
-        _files.remove_files([unit_path(wanted), wanted.settings, wanted.program])
+        _files.remove_files([unit_path(wanted.unit), wanted.settings, wanted.program])
     except HaError as exc:
         _tell(exc.message)
         return 1

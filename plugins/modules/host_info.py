@@ -147,6 +147,9 @@ host:
     sealed:
       description: Whether O(raft_dir) is exactly what sealing left there; V(null) where it was never sealed.
       type: bool
+    held:
+      description: Whether a rollback that was broken off has left this joiner waiting for word of the sequencer.
+      type: bool
     binary_sha256:
       description: Checksum of O(binary).
       type: str

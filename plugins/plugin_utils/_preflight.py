@@ -431,6 +431,9 @@ def _raft_dirs(evidence: Evidence) -> Iterator[Verdict]:
         where = str(evidence.options.get("raft_dir") or "the Raft directory")
         if not entries:
             yield Verdict("raft-dir-empty", OK, name, f"an empty {where}", "empty or absent")
+        elif host.get("held") and not is_sequencer:
+            remedy = "nothing has to be done: the stage sync takes away what is left; --tags rollback does it at once"
+            yield Verdict("rollback-unfinished", WARN, name, f"an empty {where}", "left by a rollback", remedy)
         elif host.get("sealed") and not is_sequencer:
             yield Verdict(
                 "raft-dir-sealed", OK, name, f"an empty {where}, or one that this collection sealed", "sealed"

@@ -117,7 +117,7 @@ def test_what_stays_on_the_host_is_complete_and_nobody_elses_to_read(wanted, tmp
     units.mkdir()
     order = []
     _rejoin.install(wanted, units=str(units), run=recorder(order))
-    assert _rejoin.is_held(wanted, str(units))
+    assert _rejoin.is_held(wanted.unit, str(units))
     assert order == [f"enable --quiet --no-reload -- {wanted.name}", "daemon-reload"]
     for path in (wanted.program, wanted.settings):
         assert os.stat(path).st_mode & 0o777 == 0o600

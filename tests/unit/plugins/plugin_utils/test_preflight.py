@@ -38,6 +38,7 @@ def host(number: int) -> dict[str, t.Any]:
         "store_bytes": 4 * GIB if first else None,
         "raft_dir_entries": None,
         "sealed": None,
+        "held": False,
         "binary_sha256": "b1" if first else None,
         "listening": {"5001": False, "7676": first},
         "listeners": {"7676": "evm[105]"} if first else {},
@@ -189,6 +190,11 @@ BLOCKS = [
         change_host("node-3", raft_dir_entries=["raft-log.db"], sealed=False),
         {("raft-dir-not-empty", "node-3")},
         id="raft-dir-no-longer-as-sealed",
+    ),
+    pytest.param(
+        change_host("node-1", raft_dir_entries=["raft-log.db"], held=True),
+        {("raft-dir-not-empty", "node-1")},
+        id="raft-dir-of-a-sequencer-is-never-held",
     ),
     pytest.param(
         change_host("node-1", raft_dir_entries=["raft-log.db"], sealed=True),
@@ -344,6 +350,11 @@ WARNS = [
     pytest.param(change_host("node-2", free_bytes={"/srv/h": 5 * GIB}), ("disk-small", "node-2"), id="disk-small"),
     pytest.param(change_host("node-2", memory={"total": GIB}), ("little-memory", "node-2"), id="little-memory"),
     pytest.param(change_host("node-2", reboot_pending=True), ("reboot-pending", "node-2"), id="reboot-pending"),
+    pytest.param(
+        change_host("node-4", raft_dir_entries=["raft-log.db"], held=True, sealed=False),
+        ("rollback-unfinished", "node-4"),
+        id="rollback-unfinished",
+    ),
     pytest.param(change_options(forks=4), ("few-forks", "all"), id="few-forks"),
     pytest.param(pair("node-2", "node-3", loss=0.05), ("packet-loss", "node-2 -> node-3"), id="some-loss"),
     pytest.param(pair("node-2", "node-3", jitter_ms=40.0), ("jitter", "node-2 -> node-3"), id="jitter"),
