@@ -231,7 +231,9 @@ class Trial:
         elif onwards:
             # Of a host whose disk was full at that moment there may be none.
             receipts = (history.receipt(self.lab, host) for host in self.lab.hosts)
-            receipt = next(told for told in receipts if told.get("n") is not None)
+            receipt = next((told for told in receipts if told.get("n") is not None), None)
+            if receipt is None:
+                raise LabError("no host has a receipt that tells block N")
             wrong += history.cluster_problems(self.lab, receipt["n"], receipt["hash"])
         else:
             wrong += history.single_problems(self.lab, made, cluster=True)

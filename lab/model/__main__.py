@@ -31,18 +31,15 @@ class Variant(NamedTuple):
 VARIANTS = [Variant(seed, require_all) for seed in ("follow", "copy") for require_all in (True, False)]
 
 
+def explore(model: Window | Back) -> tuple[Found[Any], float]:
+    """Search a model; what was found, and seconds."""
+    begin = time.monotonic()
+    return search(model.initial(), model.successors, model.violated, model.end), time.monotonic() - begin
+
+
 def examine(variant: Variant, members: int, faults: int) -> tuple[Found[Any], float]:
-    """Search one variant; what was found, and seconds."""
-    begin = time.monotonic()
-    window = Window(members - 1, faults, seed=variant.seed, require_all=variant.require_all)
-    found = search(window.initial(), window.successors, window.violated, window.end)
-    return found, time.monotonic() - begin
-
-
-def examine_back(back: Back) -> tuple[Found[Any], float]:
-    """Search the way back; what was found, and seconds."""
-    begin = time.monotonic()
-    return search(back.initial(), back.successors, back.violated, back.end), time.monotonic() - begin
+    """Search one variant of the window."""
+    return explore(Window(members - 1, faults, seed=variant.seed, require_all=variant.require_all))
 
 
 def report(title: str, found: Found[Any], seconds: float) -> str:
@@ -66,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         running = {variant: pool.submit(examine, variant, chosen.members, chosen.faults) for variant in VARIANTS}
         once = Back(chosen.members - 1, chosen.faults, runs=1)
         again = Back(chosen.members - 1, max(0, chosen.faults - 1), runs=2, by_hand=True)
-        ways = {back: pool.submit(examine_back, back) for back in (once, again)}
+        ways = {back: pool.submit(explore, back) for back in (once, again)}
         for variant, future in running.items():
             found, seconds = future.result()
             title = f"the window, {variant}, {chosen.members} members, {chosen.faults} faults"

@@ -122,22 +122,18 @@ class Back:
             # A second time, too, for a member that waits for its timer.
             timer = member.switch == RAFT and (member.timer or bool(member.runs))
             return member._replace(timer=timer, runs="", ran=False, told="ok")
-        if place == 0:
-            return (
-                member._replace(told="no") if member.runs else member._replace(timer=member.switch == RAFT, told="ok")
-            )
-        return member._replace(job="hold")
+        if place > 0:
+            return member._replace(job="hold")
+        if member.runs:
+            return member._replace(told="no")
+        return member._replace(timer=member.switch == RAFT, told="ok")
 
     def _judge(self, now: World) -> World:
         """What the play on localhost makes of the receipts."""
         unknown = [member.told == "no" for member in (now.first, *now.joiners)]
-        forget = now._replace(
-            first=now.first._replace(told=""),
-            joiners=_alike(member._replace(told="") for member in now.joiners),
-        )
         if now.phase == "stop":
-            return forget._replace(phase="ended" if any(unknown) else "hold")
-        return forget._replace(phase="ended" if sum(unknown[1:]) >= self.quorum else "turn")
+            return _next(now, "ended" if any(unknown) else "hold")
+        return _next(now, "ended" if sum(unknown[1:]) >= self.quorum else "turn")
 
     # ---- the hosts --------------------------------------------------------------------------------------------------
 
@@ -198,9 +194,7 @@ class Back:
     def _faults(self, now: World) -> Iterator[tuple[str, World]]:
         busy = now.phase != "ended" or any(member.job for member in (now.first, *now.joiners))
         if not busy and now.runs < self.runs and now.first.switch == RAFT:
-            begun = now._replace(first=now.first._replace(told=""), runs=now.runs + 1, phase="stop")
-            joiners = _alike(member._replace(told="") for member in now.joiners)
-            yield "!rollback is begun again", begun._replace(joiners=joiners)
+            yield "!rollback is begun again", _next(now, "stop")._replace(runs=now.runs + 1)
         if now.faults == self.faults:
             return
         hit = now._replace(faults=now.faults + 1)
@@ -243,6 +237,12 @@ class Back:
 def _started(first: Member) -> Member:
     """Node-1 after a start: in the mode of its switch, unless it runs already."""
     return first._replace(timer=False, runs=first.runs or first.switch, ran=True)
+
+
+def _next(now: World, phase: str) -> World:
+    """The same hosts in another phase, of which the controller knows nothing yet."""
+    joiners = _alike(member._replace(told="") for member in now.joiners)
+    return now._replace(first=now.first._replace(told=""), joiners=joiners, phase=phase)
 
 
 def _name(place: int) -> str:

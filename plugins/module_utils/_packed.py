@@ -18,6 +18,28 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+SWITCHING = (
+    "_errors",
+    "_files",
+    "_journal",
+    "_mode",
+    "_packed",
+    "_process",
+    "_raft_probe",
+    "_raft_store",
+    "_store",
+    "_store.client",
+    "_store.disk",
+    "_store.pace",
+    "_store.pull",
+    "_store.tree",
+    "_store.wire",
+    "_systemd",
+    "_wait",
+)
+"""What a program needs that asks for proof, turns the switch and starts the node."""
+
+
 def pack(parts: Iterable[str], entry: str) -> bytes:
     """Return the program that calls ``main`` of the module ``entry`` with its arguments.
 

@@ -71,6 +71,14 @@ def ask(address: str, *, asker: str, asker_address: str = "", timeout: float = 1
         raise RaftProbeError(f"{address} cannot be reached: {exc.strerror or exc}") from exc
 
 
+def ask_for(node_id: str, address: str, *, asker: str, asker_address: str = "", timeout: float = 1.0) -> RaftMember:
+    """Return the Raft member ``node_id`` if it is the one that answers at ``address``; any other is no proof of it."""
+    found = ask(address, asker=asker, asker_address=asker_address, timeout=timeout)
+    if found.node_id != node_id:
+        raise RaftProbeError(f"{address} is Raft member {found.node_id}, not {node_id}")
+    return found
+
+
 def pre_vote_request(asker: str, asker_address: str) -> bytes:
     """Encode the request: one type byte, then a msgpack map with the flattened header."""
     fields: list[tuple[str, int | bytes]] = [

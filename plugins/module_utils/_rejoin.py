@@ -22,34 +22,14 @@ import typing as t
 from . import _files, _journal, _systemd
 from ._errors import HaError
 from ._mode import current, switch
-from ._packed import pack
+from ._packed import SWITCHING, pack
 from ._process import run as _run
-from ._raft_probe import RaftProbeError, ask
+from ._raft_probe import RaftProbeError, ask_for
 from ._wait import SYSTEM_CLOCK, Clock
 
 if t.TYPE_CHECKING:
     from ._process import Runner
 
-_PARTS = (
-    "_errors",
-    "_files",
-    "_journal",
-    "_mode",
-    "_packed",
-    "_process",
-    "_raft_probe",
-    "_raft_store",
-    "_rejoin",
-    "_store",
-    "_store.client",
-    "_store.disk",
-    "_store.pace",
-    "_store.pull",
-    "_store.tree",
-    "_store.wire",
-    "_systemd",
-    "_wait",
-)
 INTERVAL = 1.0
 """Seconds between two questions."""
 _UNITS = "/etc/systemd/system"
@@ -116,7 +96,7 @@ def pause(wanted: Rejoin, *, run: Runner = _run) -> None:
 def install(wanted: Rejoin, *, python: str = sys.executable, units: str = _UNITS, run: Runner = _run) -> None:
     """Put program and unit in place, for this boot and every later one. It does not ask yet."""
     _files.make_dirs(wanted.own, mode=0o700)
-    _files.write_atomic(wanted.program, pack(_PARTS, "_rejoin"), mode=0o600)
+    _files.write_atomic(wanted.program, pack((*SWITCHING, "_rejoin"), "_rejoin"), mode=0o600)
     _files.write_atomic(wanted.settings, json.dumps(wanted._asdict()).encode(), mode=0o600)
     lines = [
         "[Unit]",
@@ -169,16 +149,14 @@ def wait_for_proof(wanted: Rejoin, *, clock: Clock = SYSTEM_CLOCK, tell: t.Calla
     told = ""
     while True:
         try:
-            found = ask(wanted.address, asker=wanted.me, timeout=1.0)
-            if found.node_id == wanted.leader:
-                tell(f"{wanted.leader} is a member of the cluster in term {found.term}")
-                return
-            trouble = f"{wanted.address} is Raft member {found.node_id}, not {wanted.leader}"
+            found = ask_for(wanted.leader, wanted.address, asker=wanted.me, timeout=1.0)
         except RaftProbeError as exc:
-            trouble = exc.message
-        if trouble != told:
-            tell(f"no proof: {trouble}")
-            told = trouble
+            if exc.message != told:
+                tell(f"no proof: {exc.message}")
+                told = exc.message
+        else:
+            tell(f"{wanted.leader} is a member of the cluster in term {found.term}")
+            return
         clock.sleep(INTERVAL)
 
 

@@ -188,8 +188,6 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
     if not wanted.sequencer and not check:
         released = _rejoin.remove(wanted.rejoin, units=wanted.units, run=run)
     try:
-        if wanted.sequencer and not check and current(wanted.config_dir, wanted.unit) == "raft":
-            _expect_still(wanted, run)
         done = _clean(wanted, check, run)
     except HaError:
         if due and wanted.resume_after > 0 and current(wanted.config_dir, wanted.unit) == "raft":
@@ -206,12 +204,14 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
 
 
 def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
+    mode = current(wanted.config_dir, wanted.unit)
     if not check:
         _expect_stopped(wanted, "clean", run)
+        if wanted.sequencer and mode == "raft":
+            _expect_still(wanted, run)
     index = last_index(os.path.join(wanted.raft_dir, LOG))
     changes = []
     seal = record_path(wanted.state_dir, wanted.unit)
-    mode = current(wanted.config_dir, wanted.unit)
     # The switch first: killed after it, this member cannot come back as part of a cluster.
     if mode != wanted.target:
         changes.append(f"switch {mode} -> {wanted.target}")
@@ -296,7 +296,6 @@ def _last_start(wanted: Revert, run: Runner) -> bytes:
 
 def _expect_still(wanted: Revert, run: Runner) -> None:
     """Refuse where the node may have answered held joiners: they come back, and it must not leave them."""
-    _expect_stopped(wanted, "clean", run)
     if _files.read_bytes(wanted.stopped) != _last_start(wanted, run):
         raise RevertError(
             f"expected {wanted.service} to have stood still since phase stop, found that it was started, or its host "

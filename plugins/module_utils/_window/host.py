@@ -22,7 +22,7 @@ from .. import _files, _systemd
 from .._errors import HaError
 from .._proc import LISTEN, tcp_sockets
 from .._process import run as _run
-from .._raft_probe import RaftProbeError, ask
+from .._raft_probe import RaftProbeError, ask_for
 from .._raft_store import last_index, snapshots
 from .._rpc import NodeClient, RpcError
 from .._seal import sealed_state
@@ -780,11 +780,15 @@ class Participant(Machine):
         """Ask the coordinator's Raft port; only a Raft member with the coordinator's own id is proof."""
         wanted = self.settings
         try:
-            found = ask(wanted.raft_address, asker=wanted.member, asker_address=wanted.own_raft_address, timeout=1.0)
+            found = ask_for(
+                wanted.coordinator,
+                wanted.raft_address,
+                asker=wanted.member,
+                asker_address=wanted.own_raft_address,
+                timeout=1.0,
+            )
         except RaftProbeError as exc:
             return Proof(False, exc.message)
-        if found.node_id != wanted.coordinator:
-            return Proof(False, f"{wanted.raft_address} is Raft member {found.node_id}, not {wanted.coordinator}")
         return Proof(True, f"{found.node_id} answers in term {found.term}")
 
     def start(self, n: int, digest: str) -> Started:

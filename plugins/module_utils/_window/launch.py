@@ -16,7 +16,7 @@ import typing as t
 
 from .. import _files, _journal, _systemd
 from .._errors import HaError
-from .._packed import pack
+from .._packed import SWITCHING, pack
 from .._process import run as _run
 from .._wait import SYSTEM_CLOCK, Clock, wait_until
 from .host import Machine
@@ -27,25 +27,10 @@ if t.TYPE_CHECKING:
     from .host import Settings
 
 _PARTS = (
-    "_errors",
-    "_files",
-    "_journal",
-    "_mode",
+    *SWITCHING,
     "_proc",
-    "_process",
-    "_raft_probe",
-    "_raft_store",
     "_rpc",
     "_seal",
-    "_systemd",
-    "_wait",
-    "_store",
-    "_store.client",
-    "_store.disk",
-    "_store.pace",
-    "_store.pull",
-    "_store.tree",
-    "_store.wire",
     "_window",
     "_window.bus",
     "_window.coordinator",

@@ -21,7 +21,7 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.protoc
     Told,
 )
 from lab.model import guide
-from lab.model.__main__ import VARIANTS, examine, examine_back
+from lab.model.__main__ import VARIANTS, examine, explore
 from lab.model.back import Back
 from lab.model.search import Found, search
 from lab.model.window import Window
@@ -110,7 +110,7 @@ def test_the_guide_forks_without_a_fault_and_the_docs_show_how() -> None:
 
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_every_schedule_of_a_rollback_of_three_members_keeps_every_promise(by_hand: bool) -> None:
-    found, _seconds = examine_back(Back(2, faults=1, by_hand=by_hand))
+    found, _seconds = explore(Back(2, faults=1, by_hand=by_hand))
     assert found.broken == "" and found.complete, found.trace
     assert "the single sequencer produces" in found.ends
     assert by_hand or "a cluster of 3 produces" in found.ends
@@ -125,6 +125,6 @@ def test_every_schedule_of_a_rollback_of_three_members_keeps_every_promise(by_ha
     ],
 )
 def test_each_care_of_a_rollback_is_needed(care: dict[str, bool], faults: int, promise: str) -> None:
-    found, _seconds = examine_back(Back(2, faults=faults, **care))
+    found, _seconds = explore(Back(2, faults=faults, **care))
     assert found.broken.startswith(promise)
     assert found.trace

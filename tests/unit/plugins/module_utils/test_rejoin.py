@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _rejoin
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _raft_probe, _rejoin
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._mode import ModeError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._raft_probe import RaftMember, RaftProbeError
@@ -42,18 +42,6 @@ def wanted(tmp_path):
     )
 
 
-class Clock:
-    """Time that moves only when somebody sleeps."""
-
-    now = 0.0
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
 def mode_of(wanted):
     return os.readlink(os.path.join(wanted.config_dir, "ev-node", "current"))
 
@@ -66,7 +54,7 @@ def recorder(order):
     return run
 
 
-def test_only_the_first_leader_as_a_raft_member_is_proof(wanted, monkeypatch):
+def test_only_the_first_leader_as_a_raft_member_is_proof(wanted, monkeypatch, fake_clock):
     answers = [
         RaftProbeError("10.0.0.1:5001 cannot be reached: refused"),
         RaftProbeError("10.0.0.1:5001 cannot be reached: refused"),
@@ -74,18 +62,18 @@ def test_only_the_first_leader_as_a_raft_member_is_proof(wanted, monkeypatch):
         RaftMember("node-1", "10.0.0.1:5001", 4),
     ]
 
-    def ask(address, *, asker, timeout):
+    def ask(address, *, asker, asker_address, timeout):
         assert (address, asker) == ("10.0.0.1:5001", "node-2")
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(_rejoin, "ask", ask)
-    said, clock = [], Clock()
-    _rejoin.wait_for_proof(wanted, clock=clock, tell=said.append)
+    monkeypatch.setattr(_raft_probe, "ask", ask)
+    said = []
+    _rejoin.wait_for_proof(wanted, clock=fake_clock, tell=said.append)
     assert answers == []
-    assert clock.now == 3 * _rejoin.INTERVAL
+    assert fake_clock.now == 3 * _rejoin.INTERVAL
     assert [words.split(",")[0] for words in said] == [
         "no proof: 10.0.0.1:5001 cannot be reached: refused",
         "no proof: 10.0.0.1:5001 is Raft member node-7",

@@ -20,8 +20,9 @@ import zipfile
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _journal
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _journal, _raft_probe
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._raft_probe import RaftMember
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import RpcError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window import host, launch, program
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.bus import Bus, BusError, start_message
@@ -492,8 +493,7 @@ def test_a_joiner_that_was_never_sealed_takes_no_part(settings):
 def test_proof_needs_the_coordinators_own_id(settings, monkeypatch):
     built, _systemd = machine(joiner(settings))
     answer = {"id": "node-3"}
-    member = host.ask.__globals__["RaftMember"]
-    monkeypatch.setattr(host, "ask", lambda *args, **kwargs: member(answer["id"], "10.0.0.1:5001", 1))
+    monkeypatch.setattr(_raft_probe, "ask", lambda *args, **kwargs: RaftMember(answer["id"], "10.0.0.1:5001", 1))
     assert not built.probe().seen
     answer["id"] = "node-1"
     assert built.probe().seen
