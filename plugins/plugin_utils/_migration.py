@@ -295,7 +295,7 @@ def way_back(
     )
 
 
-_NO_FREEZE = "The sequencer's host holds no receipt of the freeze, so nobody can tell which block was the last."
+_NO_FREEZE = "No member holds a receipt of the freeze, so nobody can tell which block was the last."
 
 
 def _unread(missing: Mapping[str, str]) -> str:

@@ -167,7 +167,7 @@ def test_the_operators_word_counts_but_not_against_the_freeze_or_what_is_on_da()
 def test_what_stands_in_the_way_is_known_before_anything_is_stopped():
     live = {name: {"status": {"height": 12}} for name in MEMBERS}
     assert decide.way_back_at_all(live, {}, FREEZE) == ""
-    assert "no receipt" in decide.way_back_at_all(live, {}, {})
+    assert "No member holds a receipt of the freeze" in decide.way_back_at_all(live, {}, {})
     live["node-4"] = {"status": {"height": None}}
     assert "node-4" in decide.way_back_at_all(live, {"node-4": {"msg": "it is activating"}}, FREEZE)
     assert decide.way_back_at_all(live, {"node-4": store(11)}, FREEZE) == ""
