@@ -10,6 +10,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from lab.settings import Host, Settings
 from lab.shell import wait_for
 
 DA_PORT = 7980
+# The stand-in publishes nothing; something has to accept connections where a DA node would.
+NO_DA = f"{shlex.quote(sys.executable)} -m http.server --bind {{address}} --directory da {{port}}"
 BLOCKS_TIMEOUT_S = 60.0
 
 
@@ -47,13 +50,14 @@ def _da_record(lab: Settings) -> Path:
 
 
 def start_da(lab: Settings, environ: Mapping[str, str] = os.environ) -> None:
-    """Run DA_COMMAND, if there is one, and wait until it listens; `down` ends it.
+    """Run DA_COMMAND and wait until it listens; `down` ends it.
 
     `{address}` and `{port}` in the command stand for where the hosts will look for it.
     """
-    command = environ.get("DA_COMMAND")
-    if not command or processes.recorded(_da_record(lab)) is not None:
+    command = environ.get("DA_COMMAND") or NO_DA
+    if processes.recorded(_da_record(lab)) is not None:
         return
+    (lab.state / "da").mkdir(exist_ok=True)
     argv = shlex.split(command.replace("{address}", lab.gateway).replace("{port}", str(DA_PORT)))
     log = lab.state / "da.log"
     try:

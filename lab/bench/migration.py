@@ -36,6 +36,8 @@ class Run:
     fork: bool = False
     n: int | None = None
     gap_s: float | None = None
+    predicted_s: list[float] | None = None
+    """The least and the most that the plan foretold of the gap."""
     missed_slots: int | None = None
     parts_s: dict[str, float] = field(default_factory=dict)
     members_s: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -109,11 +111,17 @@ def migrate(lab: Settings, *, anchor: bool, seed: str, log: Path) -> Run:
     """Migrate the chain that is up and measure it. LabError only where nothing could be measured at all."""
     run = Run(anchor=anchor, seed=seed)
     with chains.Recorder(lab, lab.hosts[0]) as recorder:
-        code, seconds = play(lab, "migrate.yml", log, variables={"evnode_anchor": anchor, "evnode_seed": seed})
+        reports = log.with_suffix(".reports")
+        reports.mkdir(parents=True, exist_ok=True)
+        choices = {"evnode_anchor": anchor, "evnode_seed": seed, "evnode_report_dir": str(reports)}
+        code, seconds = play(lab, "migrate.yml", log, variables=choices)
         run.total_s = round(seconds, 2)
         run.load = round(os.getloadavg()[0], 2)
     if code != 0:
         run.failed = f"migrate.yml ended with {code}: {last_words(log)}"
+    else:
+        pause = json.loads((reports / "plan.json").read_text(encoding="utf-8"))["pause"]
+        run.predicted_s = [pause["low"], pause["high"]]
     measure(lab, run, recorder.store)
     return run
 

@@ -22,6 +22,7 @@ from lab.conformance.guide import Outcome
 MEMBERS = 5
 RATIO_AT_MOST = 1.5
 SPREAD_MS_AT_MOST = 20.0
+FORETOLD_AT_LEAST = 0.9
 COORDINATION_S_AT_MOST = 0.3
 
 
@@ -86,6 +87,7 @@ def group(runs: Sequence[Run], floors: Sequence[Floor]) -> dict[str, Any]:
             "parts_s": stats.by_name(one.parts_s for one in still),
             "spread_ms": stats.spread_of(one.spread_ms for one in still),
         },
+        "foretold": foretold(good),
         "ratio_p50": stats.ratio(gap["p50"], floor["p50"]),
         "ratio_p95": stats.ratio(gap["p95"], floor["p95"]),
         "spread_ms": stats.spread_of(run.spread_ms for run in good),
@@ -93,6 +95,18 @@ def group(runs: Sequence[Run], floors: Sequence[Floor]) -> dict[str, Any]:
         "missed_slots": stats.spread_of(run.missed_slots for run in good),
         "total_s": stats.spread_of(run.total_s for run in good),
         "load": stats.spread_of(run.load for run in runs),
+    }
+
+
+def foretold(runs: Iterable[Run]) -> dict[str, Any]:
+    """How often the plan's interval held the gap, with the extremes of both."""
+    judged = [(run.gap_s, *run.predicted_s) for run in runs if run.gap_s is not None and run.predicted_s]
+    held = sum(low <= gap <= high for gap, low, high in judged)
+    return {
+        "runs": len(judged),
+        "held": held,
+        "low_s": min((low for _gap, low, _high in judged), default=None),
+        "high_s": max((high for _gap, _low, high in judged), default=None),
     }
 
 
@@ -115,6 +129,7 @@ def targets(runs: Sequence[Run], groups: Mapping[str, Mapping[str, Any]]) -> dic
     ratios = [one["ratio_p50"] for one in groups.values() if one["ratio_p50"] is not None]
     spreads = [run.spread_ms for run in good if run.spread_ms is not None]
     shares = [run.coordination_s for run in good if run.coordination_s is not None]
+    told = foretold(good)
     return {
         "all_healthy": len(good) == len(runs) if runs else None,
         "no_fork": not any(run.fork for run in runs) if runs else None,
@@ -122,6 +137,9 @@ def targets(runs: Sequence[Run], groups: Mapping[str, Mapping[str, Any]]) -> dic
         f"spread_at_most_{SPREAD_MS_AT_MOST:g}_ms": max(spreads) <= SPREAD_MS_AT_MOST if spreads else None,
         f"coordination_at_most_{COORDINATION_S_AT_MOST:g}_s": (
             max(shares) <= COORDINATION_S_AT_MOST if shares else None
+        ),
+        f"gap_foretold_in_{FORETOLD_AT_LEAST:.0%}": (
+            told["held"] >= FORETOLD_AT_LEAST * told["runs"] if told["runs"] else None
         ),
     }
 
@@ -234,6 +252,8 @@ def _group_lines(name: str, data: Mapping[str, Any]) -> list[str]:
         f"  {'':<42}{'p50':>10}{'p95':>10}{'max':>10}{'n':>5}",
         _row("gap N to N+1, s", data["gap_s"], note=f"{_cell(data['ratio_p50'], 2)} x floor"),
         *(_row(f"    {NAMES.get(part, part)}", spread) for part, spread in data["parts_s"].items()),
+        f"  foretold: {_cell(data['foretold']['low_s'], 2)} to {_cell(data['foretold']['high_s'], 2)} s, "
+        f"{data['foretold']['held']} of {data['foretold']['runs']} gaps within their own interval",
         _row("floor of the gap, s", floor["gap_s"]),
         *(_row(f"    {NAMES.get(part, part)}", spread) for part, spread in floor["parts_s"].items()),
         _row("coordination's share, s", data["coordination_s"]),

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import typing as t
+from urllib.parse import urlsplit
 
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migration as decide
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _plan as planning
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight.evidence import DA
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -135,6 +137,18 @@ def port_targets(members: Sequence[Mapping[str, t.Any]], own: str, ports: Sequen
     ]
 
 
+def da_targets(profile: Mapping[str, t.Any], overrides: Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return where members reach the chain's DA node; nothing where its address names no port of a host."""
+    running = ((profile.get("effective") or {}).get("da.address") or {}).get("value")
+    address = str(overrides.get("da.address") or running or "")
+    parsed = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
+    except ValueError:
+        port = None
+    return [{"peer": DA, "address": parsed.hostname, "port": port}] if parsed.hostname and port else []
+
+
 def reached_ports(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return what each member found at the ports of the others, and whether these were open for the probe."""
     opened = {name: (hostvars[name].get("preflight_listener") or {}).get("listening") or [] for name in names}
@@ -181,6 +195,7 @@ class FilterModule:
             "at_the_tip": at_the_tip,
             "copy_clients": copy_clients,
             "count_healthy": count_healthy,
+            "da_targets": da_targets,
             "heights_to_compare": heights_to_compare,
             "heights_to_keep": heights_to_keep,
             "host_receipts": host_receipts,

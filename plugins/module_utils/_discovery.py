@@ -17,6 +17,8 @@ import hashlib
 import json
 import os
 import pwd
+import re
+import time
 import typing as t
 
 from . import _node_flags, _unit_file
@@ -27,14 +29,22 @@ from ._process import ProcessError
 from ._process import run as _run
 from ._rpc import NodeClient, RpcError
 from ._systemd import show
+from ._wait import SYSTEM_CLOCK, wait_until
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from ._process import Runner
+    from ._wait import Clock
 
 DROP_IN = "zz-evnode-ha.conf"
 MODES = ("single", "follower", "raft")
+# The kernel's own overflow id, which owns nothing.
+_NOBODY = 65534
+_RAFT_FLAG = re.compile(r"--evnode\.(raft\.[a-z_]+)")
+_FREE_TYPES = ("unconfined_service_t", "unconfined_t", "initrc_t")
+# Their median tells whether a chain keeps its block time; a restart among them does not count.
+_RECENT_BLOCKS = 8
 
 _PROPERTIES = (
     "LoadState", "ActiveState", "SubState", "MainPID", "UnitFileState", "FragmentPath", "DropInPaths", "User", "Group",
@@ -125,7 +135,7 @@ def probe(request: Mapping[str, t.Any], *, host: Host | None = None) -> dict[str
     """Return what needs the node's settings: keys, genesis, binary, and what the running node answers.
 
     ``request`` has ``binary``, ``exe_pid``, ``home``, ``signer_file``, ``paths`` {name: path}, ``rpc_address``,
-    ``uid``, ``gid``, ``groups``; missing things are null in the answer.
+    ``patience_s``, ``stale_s``, ``uid``, ``gid``, ``groups``; missing things are null in the answer.
     """
     host = host or Host()
     home = str(request.get("home") or "")
@@ -136,15 +146,21 @@ def probe(request: Mapping[str, t.Any], *, host: Host | None = None) -> dict[str
         "binary_sha256": _sha256(binary),
         "running_sha256": _sha256(running) if running else None,
         "binary_version": _version(binary, host.run),
+        "binary_executable": _as_account(request, lambda: os.access(binary, os.X_OK)) if binary else None,
+        "binary_raft_flags": _raft_flags(binary, host.run),
         "genesis": _genesis(genesis_path),
         "node_key_present": os.path.exists(os.path.join(home, "config", "node_key.json")),
         "signer": _signer(request.get("signer_file")),
         "paths": {
-            name: {"present": os.path.exists(path), "readable": readable_as(path, request)}
+            name: {
+                "present": os.path.exists(path),
+                "readable": readable_as(path, request),
+                "open": _for_everybody(path),
+            }
             for name, path in (request.get("paths") or {}).items()
             if path
         },
-        "node": _ask(str(request.get("rpc_address") or "")),
+        "node": _ask(request),
     }
 
 
@@ -159,8 +175,23 @@ def read_mode(config_dir: str, unit: str, *, exists: bool) -> str:
 
 def readable_as(path: str, account: Mapping[str, t.Any]) -> bool:
     """Tell whether an account (``uid``, ``gid``, ``groups``) can open this path, by trying as that account."""
-    if os.geteuid() != 0 or account.get("uid") in (None, 0):
+    if os.geteuid() != 0:
         return os.access(path, os.R_OK)
+
+    def opens() -> bool:
+        os.close(os.open(path, os.O_RDONLY))
+        return True
+
+    return _as_account(account, opens)
+
+
+def _as_account(account: Mapping[str, t.Any], question: Callable[[], bool]) -> bool:
+    """Return the answer that an account gets; no where it cannot even ask."""
+    if os.geteuid() != 0 or account.get("uid") in (None, 0):
+        try:
+            return question()
+        except OSError:
+            return False
     child = os.fork()
     if child == 0:
         code = 1
@@ -168,12 +199,16 @@ def readable_as(path: str, account: Mapping[str, t.Any]) -> bool:
             os.setgroups([int(group) for group in account.get("groups") or []])
             os.setgid(int(account["gid"]))
             os.setuid(int(account["uid"]))
-            os.close(os.open(path, os.O_RDONLY))
-            code = 0
+            code = 0 if question() else 1
         finally:
             os._exit(code)
     _pid, status = os.waitpid(child, 0)
     return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+
+
+def _for_everybody(path: str) -> bool:
+    """Tell whether an account that has nothing to do with the node can read a file; only root can try that."""
+    return os.geteuid() == 0 and readable_as(path, {"uid": _NOBODY, "gid": _NOBODY})
 
 
 def _written_by_us(fragment: str) -> bool:
@@ -270,6 +305,7 @@ def _process(pid: int, host: Host) -> dict[str, t.Any] | None:
         "gid": _status_id(status, "Gid:"),
         "home": environment.get("HOME"),
         "db_path": environment.get("DB_PATH"),
+        "confined": _confined(f"{base}/attr/current"),
         # Names only: a value may be a secret.
         "environment_names": sorted(environment),
         "started": _started(base),
@@ -290,6 +326,18 @@ def _status_id(status: str, label: str) -> int | None:
         if line.startswith(label):
             return int(line.split()[1])
     return None
+
+
+def _confined(path: str) -> str | None:
+    """Return the AppArmor profile or SELinux context that a process is held by; None for one that is not."""
+    try:
+        told = (read_bytes(path) or b"").decode("utf-8", "replace").strip("\0\n ")
+    except HaError:
+        # The kernel has the file also where nothing is behind it, and then refuses to read it.
+        return None
+    free = not told or told == "unconfined" or told.endswith("(complain)")
+    # The types that systemd gives to services without a policy of their own.
+    return None if free or any(f":{name}:" in told for name in _FREE_TYPES) else told
 
 
 def _started(base: str) -> float | None:
@@ -369,6 +417,17 @@ def _version(binary: str, run: Runner) -> str | None:
     return None
 
 
+def _raft_flags(binary: str, run: Runner) -> list[str] | None:
+    """Return the names of the program's Raft settings, as its help lists them; None where it gives no help."""
+    if not binary or not os.access(binary, os.X_OK):
+        return None
+    try:
+        done = run([binary, "start", "--help"], timeout=10)
+    except ProcessError:
+        return None
+    return sorted(set(_RAFT_FLAG.findall(done.stdout + done.stderr))) if done.rc == 0 else None
+
+
 def _genesis(path: str) -> dict[str, t.Any] | None:
     data = read_bytes(path)
     if data is None:
@@ -403,28 +462,58 @@ def _json_object(data: bytes) -> dict[str, t.Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _ask(address: str) -> dict[str, t.Any]:
-    """Return what the running node says about itself; null with a reason where it does not answer."""
+def _ask(request: Mapping[str, t.Any], clock: Clock = SYSTEM_CLOCK) -> dict[str, t.Any]:
+    """Return what the running node says about itself; null with a reason where it does not answer.
+
+    ``patience_s``: how long to wait for an answer, and for a block newer than ``stale_s`` seconds: a node that was
+    started a moment ago needs some time for both.
+    """
     found: dict[str, t.Any] = {
         "namespaces": None,
         "next_proposer": None,
         "chain_id": None,
         "height": None,
+        "age_s": None,
+        "interval_s": None,
         "reason": None,
     }
+    address = str(request.get("rpc_address") or "")
     if not address:
         found["reason"] = "no RPC address is known"
         return found
     client = NodeClient(address, timeout=3)
-    questions: Sequence[tuple[str, Callable[[], t.Any]]] = (("state", client.state), ("namespaces", client.namespaces))
-    for name, question in questions:
+    stale = float(request.get("stale_s") or "inf")
+
+    def state() -> dict[str, t.Any] | RpcError:
         try:
-            answer = question()
+            told = client.state()
+            return {**told, "newest": client.block(0)["time_ns"] / 1e9 if told["height"] else None}
         except RpcError as exc:
-            found["reason"] = exc.message
-            continue
-        if name == "state":
-            found.update(next_proposer=answer["next_proposer"], chain_id=answer["chain_id"], height=answer["height"])
-        else:
-            found["namespaces"] = answer
+            return exc
+
+    def is_alive(told: dict[str, t.Any] | RpcError) -> bool:
+        return isinstance(told, dict) and told["newest"] is not None and time.time() - told["newest"] < stale
+
+    patience = float(request.get("patience_s") or 0)
+    told = wait_until(state, is_alive, timeout=patience, interval=0.2, clock=clock).last
+    if isinstance(told, RpcError):
+        found["reason"] = told.message
+        return found
+    found.update(next_proposer=told["next_proposer"], chain_id=told["chain_id"], height=told["height"])
+    if told["newest"] is not None:
+        found["age_s"] = round(time.time() - told["newest"], 3)
+    try:
+        found["namespaces"] = client.namespaces()
+        found["interval_s"] = _interval(client, told["height"])
+    except RpcError as exc:
+        found["reason"] = exc.message
     return found
+
+
+def _interval(client: NodeClient, height: int) -> float | None:
+    """Return the median time between the newest blocks, in seconds; None where there are too few to tell."""
+    if height <= _RECENT_BLOCKS:
+        return None
+    times: list[int] = [client.block(number)["time_ns"] for number in range(height - _RECENT_BLOCKS, height + 1)]
+    steps = sorted(later - earlier for earlier, later in zip(times, times[1:]))
+    return round(steps[len(steps) // 2] / 1e9, 3)

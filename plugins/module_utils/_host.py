@@ -22,9 +22,10 @@ import socket
 import time
 import typing as t
 
-from . import _strays
+from . import _disk, _strays
 from ._errors import HaError
 from ._files import read_bytes, read_link, sha256_file
+from ._peer_id import peer_id_in
 from ._proc import LISTEN, tcp_sockets
 from ._process import run as _run
 from ._rejoin import is_held
@@ -41,6 +42,14 @@ _TOOLS = ("systemctl", "systemd-run", "journalctl", "ssh", "sshd")
 _UNITS = "/etc/systemd/system"
 # Debian's and Ubuntu's way of saying that an upgrade waits for a reboot (update-notifier-common).
 _REBOOT_REQUIRED = "/run/reboot-required"
+# Debian, Ubuntu; Fedora, RHEL; openSUSE. apt-daily-upgrade.timer is no evidence: without the first it does nothing.
+_UPGRADES = (
+    "unattended-upgrades.service",
+    "dnf-automatic.timer",
+    "dnf-automatic-install.timer",
+    "dnf5-automatic.timer",
+    "transactional-update.timer",
+)
 # What timedatectl calls synchronized: the kernel's own estimate of its error, in microseconds.
 _MAX_CLOCK_ERROR_US = 16_000_000
 
@@ -74,14 +83,17 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
         "systemd_version": systemd_version(run),
         "listening": listening,
         "listeners": owners({port: sockets[port] for port in wanted.ports if port in sockets}, proc),
-        "free_bytes": {path: free_bytes(path) for path in wanted.space_paths},
-        "free_inodes": {path: free_inodes(path) for path in wanted.space_paths},
-        "read_only": [path for path in _written(wanted) if _mounted_with(path, os.ST_RDONLY)],
-        "no_exec": _mounted_with(wanted.binary, os.ST_NOEXEC) if wanted.binary else None,
+        "free_bytes": {path: _disk.free_bytes(path) for path in wanted.space_paths},
+        "free_inodes": {path: _disk.free_inodes(path) for path in wanted.space_paths},
+        "read_only": [path for path in _written(wanted) if _disk.mounted_with(path, os.ST_RDONLY)],
+        "no_exec": _disk.mounted_with(wanted.binary, os.ST_NOEXEC) if wanted.binary else None,
         "reboot_pending": os.path.exists(_REBOOT_REQUIRED),
         "clock": {"epoch": time.time(), "synchronized": clock_synchronized()},
         "architecture": platform.machine(),
         "memory": memory(proc),
+        "sync": _disk.sync_times(wanted.raft_dir) if wanted.raft_dir else None,
+        "selinux": selinux(),
+        "upgrades": upgrades(run),
         "tools": {tool: shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin") for tool in _TOOLS},
         "hostname": socket.gethostname(),
     }
@@ -154,65 +166,12 @@ def systemd_version(run: Runner = _run) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def free_bytes(path: str) -> int | None:
-    """Return how much an ordinary user may still write at ``path``, or where it would be created."""
-    found = _statvfs(path)
-    return None if found is None else found.f_bavail * found.f_frsize
-
-
-def free_inodes(path: str) -> int | None:
-    """Return how many files an ordinary user may still create there; None where the file system sets no number."""
-    found = _statvfs(path)
-    return None if found is None or not found.f_files else found.f_favail
-
-
-def _statvfs(path: str) -> os.statvfs_result | None:
-    """Return what is known of the file system that ``path`` is on, or would be on."""
-    while not os.path.exists(path) and path not in ("", "/"):
-        path = os.path.dirname(path)
-    try:
-        return os.statvfs(path or "/")
-    except OSError:
-        return None
-
-
-def _mounted_with(path: str, flag: int) -> bool:
-    found = _statvfs(path)
-    return found is not None and bool(found.f_flag & flag)
-
-
 def _written(wanted: Wanted) -> list[str]:
     """Return where a migration writes on this host; a program that is there already is not written again."""
     paths = [wanted.home, wanted.raft_dir, wanted.config_dir, wanted.state_dir, _UNITS]
     if wanted.binary and not os.path.exists(wanted.binary):
         paths.append(wanted.binary)
     return [path for path in paths if path]
-
-
-def real_bytes(folder: str) -> int | None:
-    """Return what the files below a directory take on disk, holes left out; None where there is no file."""
-    total, seen = 0, False
-    for place, _folders, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # a running node removes files all the time
-                total += os.lstat(os.path.join(place, name)).st_blocks * 512
-                seen = True
-    return total if seen else None
-
-
-def file_system(path: str, proc: str = "/proc") -> str | None:
-    """Return the type of the file system that ``path`` is on, or would be on."""
-    best, kind = "", None
-    real = os.path.realpath(path)
-    for line in _lines(f"{proc}/self/mountinfo"):
-        before, dash, after = line.partition(" - ")
-        if not dash:
-            continue
-        mount = before.split()[4].replace("\\040", " ")
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, after.split()[0]
-    return kind
 
 
 class _Timex(ctypes.Structure):
@@ -240,13 +199,32 @@ def clock_synchronized() -> bool | None:
 
 
 def memory(proc: str = "/proc") -> dict[str, int | None]:
-    """Return total and available memory in bytes."""
+    """Return total and available memory, and how much of it is swapped out, in bytes."""
     values = {}
     for line in _lines(f"{proc}/meminfo"):
         name, _colon, rest = line.partition(":")
         if rest.split():
             values[name] = int(rest.split()[0]) * 1024
-    return {"total": values.get("MemTotal"), "available": values.get("MemAvailable")}
+    swap, unused = values.get("SwapTotal"), values.get("SwapFree")
+    return {
+        "total": values.get("MemTotal"),
+        "available": values.get("MemAvailable"),
+        "swapped": None if swap is None or unused is None else swap - unused,
+    }
+
+
+def selinux(path: str = "/sys/fs/selinux/enforce") -> bool | None:
+    """Tell whether SELinux enforces its policy; None where there is none."""
+    return {"0": False, "1": True}.get("".join(_lines(path)).strip())
+
+
+def upgrades(run: Runner = _run) -> list[str] | None:
+    """Return the active units that upgrade packages by themselves; None where systemd cannot be asked."""
+    try:
+        done = run(["systemctl", "is-active", *_UPGRADES])
+    except HaError:
+        return None
+    return [unit for unit, state in zip(_UPGRADES, done.stdout.split()) if state == "active"]
 
 
 def _unit(wanted: Wanted, run: Runner) -> dict[str, t.Any]:
@@ -273,21 +251,25 @@ def _home(wanted: Wanted, proc: str) -> dict[str, t.Any]:
         "home_has_blocks": None,
         "store_bytes": None,
         "node_key_exists": None,
+        "peer_id": None,
         "fstype": None,
     }
     if not wanted.home:
         return facts
     genesis = os.path.join(wanted.home, "config", "genesis.json")
     facts["home_exists"] = os.path.isdir(wanted.home)
-    facts["fstype"] = file_system(wanted.home, proc)
-    facts["node_key_exists"] = os.path.isfile(os.path.join(wanted.home, "config", "node_key.json"))
+    facts["fstype"] = _disk.file_system(wanted.home, proc)
+    key = os.path.join(wanted.home, "config", "node_key.json")
+    facts["node_key_exists"] = os.path.isfile(key)
+    with contextlib.suppress(HaError):  # a key that is none is told where it is needed
+        facts["peer_id"] = peer_id_in(key)
     content = read_bytes(genesis)
     if content is not None:
         facts["home_genesis_sha256"] = sha256_file(genesis)
         with contextlib.suppress(ValueError, AttributeError):
             facts["home_chain_id"] = json.loads(content).get("chain_id")
     store = os.path.join(wanted.home, wanted.db_path or "data")
-    facts["store_bytes"] = real_bytes(store)
+    facts["store_bytes"] = _disk.real_bytes(store)
     facts["home_has_blocks"] = facts["store_bytes"] is not None
     return facts
 

@@ -55,7 +55,7 @@ class PortError(HaError):
 
 
 class Target(t.NamedTuple):
-    """A port of a peer, at an IP address."""
+    """A port of a peer, at an IP address or a name."""
 
     peer: str
     address: str
@@ -126,11 +126,18 @@ def connect(targets: Sequence[Target], *, timeout: float) -> list[dict[str, t.An
             results.append(
                 {**target._asdict(), "state": "filtered", "ms": None, "reason": f"no answer within {timeout:g} s"}
             )
-            family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+            try:
+                family, _kind, _protocol, _name, where = socket.getaddrinfo(
+                    target.address, target.port, type=socket.SOCK_STREAM
+                )[0]
+            except (OSError, UnicodeError) as exc:
+                words = f"{target.address} cannot be resolved: {getattr(exc, 'strerror', None) or exc}"
+                results[index].update(state="unreachable", reason=words)
+                continue
             probe = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             probe.setblocking(False)
             began = time.monotonic()
-            code = probe.connect_ex((target.address, target.port))
+            code = probe.connect_ex(where)
             if code in _IN_PROGRESS:
                 waiting[probe.fileno()] = (index, probe, began)
                 poll.register(probe, select.POLLOUT)

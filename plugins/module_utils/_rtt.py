@@ -28,6 +28,16 @@ _REPLY = {4: 0, 6: 129}
 # A refusal has made the round trip as well.
 _ANSWERS = (0, errno.ECONNREFUSED)
 _TOKEN_BYTES = 8
+# Linux, ip(7) and ipv6(7); Python names only some of them. DO: never fragment, and tell where a router said "too big".
+_MTU = {4: (socket.IPPROTO_IP, 14), 6: (socket.IPPROTO_IPV6, 24)}
+_MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
+_DISCOVER_DO = 2
+_IP_HEADER = {4: 20, 6: 40}
+_FULL_REQUESTS = 3
+# Larger packets than jumbo frames are made on loopback alone, and some of them fill a socket's buffer.
+_LARGEST = 9216
+# Each router on the way may tell a smaller size; more than three of them is no network for a cluster.
+_FULL_ROUNDS = 4
 _HEADER = struct.Struct("!BBHHH")
 _BODY = struct.Struct(f"!{_TOKEN_BYTES}sHH")
 
@@ -79,6 +89,12 @@ def measure(peers: Sequence[Peer], plan: Plan) -> list[dict[str, t.Any]]:
             also = "" if plan.port is None else f", and TCP port {plan.port} neither accepted nor refused a connection"
             entry["reason"] = f"{peer.address} did not answer: {why_not}{also}"
         results.append(entry)
+    echoing = [entry for entry in results if entry["method"] == "icmp" and entry["received"]]
+    for entry in results:
+        entry.update(mtu=None, full_size=None)
+    sizes = full_size([Peer(entry["peer"], entry["address"]) for entry in echoing], plan.timeout)
+    for entry, (mtu, answered) in zip(echoing, sizes):
+        entry.update(mtu=mtu, full_size=answered)
     return results
 
 
@@ -125,9 +141,62 @@ def icmp_times(peers: Sequence[Peer], plan: Plan) -> list[list[float]]:
     return [[found[sequence] for sequence in sorted(found)] for found in times]
 
 
-def echo_request(version: int, token: bytes, index: int, sequence: int) -> bytes:
-    """Build an echo request that says whose it is: the kernel gives replies to every raw socket of the host."""
+def full_size(peers: Sequence[Peer], timeout: float) -> list[tuple[int | None, bool | None]]:
+    """Return the largest packet of the route to every peer, in bytes, and whether one of that size is answered.
+
+    A route on which small packets pass and full ones vanish lets connections open and hang. A router that says how
+    large a packet may be is no such route: the kernel then sends smaller ones.
+    """
+    versions: list[int] = [ipaddress.ip_address(peer.address).version for peer in peers]
+    sizes = [_route_mtu(peer.address) for peer in peers]
+    answered: list[bool | None] = [None] * len(peers)
+    left = [index for index, size in enumerate(sizes) if size]
+    token = os.urandom(_TOKEN_BYTES)
+    with contextlib.ExitStack() as stack:
+        sockets = {version: stack.enter_context(_icmp_socket(version)) for version in set(versions)}
+        for version, probe in sockets.items():
+            probe.setsockopt(*_MTU_DISCOVER[version], _DISCOVER_DO)
+        for turn in range(_FULL_ROUNDS):
+            sent: dict[tuple[int, int], float] = {}
+            times: list[dict[int, float]] = [{} for _peer in peers]
+            for index in left:
+                room = (sizes[index] or 0) - _IP_HEADER[versions[index]]
+                for sequence in range(turn * _FULL_REQUESTS, (turn + 1) * _FULL_REQUESTS):
+                    packet = echo_request(versions[index], token, index, sequence, room)
+                    sent[index, sequence] = time.monotonic()
+                    # Too big for what the kernel has learnt since: that is an answer, seen below.
+                    with contextlib.suppress(OSError):
+                        sockets[versions[index]].sendto(packet, (peers[index].address, 0))
+            _receive(sockets, token, sent, times, time.monotonic() + timeout, last=True)
+            told = {index: _route_mtu(peers[index].address) for index in left if not times[index]}
+            for index in left:
+                answered[index] = bool(times[index])
+            left = [index for index, size in told.items() if size and size < (sizes[index] or 0)]
+            for index in left:
+                sizes[index] = told[index]
+            if not left:
+                break
+    return list(zip(sizes, answered))
+
+
+def _route_mtu(address: str) -> int | None:
+    """Return the largest packet that the kernel would send there, a jumbo frame at most; None without a route."""
+    version = ipaddress.ip_address(address).version
+    with socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+            return min(probe.getsockopt(*_MTU[version]), _LARGEST)
+        except OSError:
+            return None
+
+
+def echo_request(version: int, token: bytes, index: int, sequence: int, size: int = 0) -> bytes:
+    """Build an echo request that says whose it is: the kernel gives replies to every raw socket of the host.
+
+    It is padded to ``size`` bytes, the IP header not counted, to an even number.
+    """
     body = _BODY.pack(token, index, sequence)
+    body += bytes(max(0, size - _HEADER.size - len(body)) & ~1)
     identifier = os.getpid() & 0xFFFF
     head = _HEADER.pack(_ECHO[version], 0, 0, identifier, sequence & 0xFFFF)
     # For ICMPv6 the kernel fills the checksum in, since it covers the addresses too.

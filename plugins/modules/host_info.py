@@ -140,6 +140,9 @@ host:
     node_key_exists:
       description: Whether there is a node key in O(home).
       type: bool
+    peer_id:
+      description: Peer ID that follows from that node key.
+      type: str
     raft_dir_entries:
       description: Names in O(raft_dir), V(null) where it does not exist.
       type: list
@@ -190,8 +193,20 @@ host:
       description: Mode that the member is switched to, V(absent) or V(unmanaged).
       type: str
     memory:
-      description: C(total) and C(available) memory in bytes.
+      description: C(total) and C(available) memory, and what of it is C(swapped) out, in bytes.
       type: dict
+    sync:
+      description:
+        - How long a write of 4 KiB takes to the disk of O(raft_dir), as C(p50_ms), C(p99_ms) and C(max_ms) of so many
+          C(samples). All of them V(null), with a C(reason), where it cannot be measured without leaving a file.
+      type: dict
+    selinux:
+      description: Whether SELinux enforces its policy; V(null) where there is none.
+      type: bool
+    upgrades:
+      description: Active units that upgrade packages by themselves.
+      type: list
+      elements: str
     tools:
       description: Paths of the programs that the collection uses, V(null) for a missing one.
       type: dict

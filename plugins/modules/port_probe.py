@@ -57,7 +57,7 @@ options:
   targets:
     description:
       - What to connect to with O(state=connect), each with C(peer), to be found again in the result, C(address), its
-        IP address, and C(port).
+        IP address or name, and C(port).
     type: list
     elements: dict
     default: []

@@ -59,7 +59,8 @@ options:
   ports:
     description:
       - C(ports) of M(evnode.sequencer_ha.port_probe) of each member by its name. With C(opened), which says that the
-        peer listened there for the probe, a refused connection is a finding; without it, it is an answer.
+        peer listened there for the probe, a refused connection is a finding; without it, it is an answer. The peer
+        V(DA) is the DA node of the chain.
     type: dict
     default: {}
   options:

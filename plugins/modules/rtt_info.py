@@ -15,6 +15,7 @@ description:
   - Sends ICMP echo requests to all peers in parallel, and tries TCP connects for a peer that answers none.
   - Run on all members it gives the full mesh in the time of one measurement. The filter
     P(evnode.sequencer_ha.raft_timings#filter) makes Raft timings of the largest value.
+  - Tries whether packets of the route's full size arrive, too.
   - A peer that does not answer is a result and not a failure.
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
@@ -94,6 +95,12 @@ rtt:
     jitter_ms:
       description: Mean difference from one answer to the next.
       type: float
+    mtu:
+      description: Largest packet of the route in bytes; V(null) where echo requests get no answer.
+      type: int
+    full_size:
+      description: Whether packets of that size are answered; V(null) where it could not be tried.
+      type: bool
     reason:
       description: Why there is no time; only where no answer came.
       type: str

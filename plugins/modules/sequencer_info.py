@@ -223,6 +223,11 @@ sequencer:
     namespaces:
       description: C(header) and C(data) namespace as the running node answers; null where it does not.
       type: dict
+    node:
+      description:
+        - What the running node says of itself, as C(height), C(age_s), the age of its newest block in seconds,
+          C(interval_s), the median time between its newest blocks, and C(reason), why one of them is V(null).
+      type: dict
     mode:
       description: One of V(single), V(follower), V(raft), V(unmanaged) (not ours yet), V(absent) (no unit).
       type: str

@@ -38,6 +38,14 @@ MODES = ("single", "follower", "raft")
 
 # What members other than the first leader wait for before they stand for election, so that it wins.
 PATIENT = "5s"
+# What a program has to know to be a member: a setting that it does not know is dropped without a word.
+RAFT_SETTINGS = frozenset(
+    f"raft.{name}"
+    for name in (
+        "election_timeout", "enable", "heartbeat_timeout", "leader_lease_timeout", "node_id", "peers", "raft_addr",
+        "raft_dir", "send_timeout", "snap_count", "snapshot_threshold", "trailing_logs",
+    )
+)  # fmt: skip
 _LOWEST_SECONDS = 0.005
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _MASKED = re.compile(r"sha256:[0-9a-f]{12}\Z")

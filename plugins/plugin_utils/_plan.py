@@ -13,6 +13,7 @@ import json
 import typing as t
 
 from ._migration import secret_files
+from ._preflight.evidence import size
 from ._timings import duration_ms
 
 if t.TYPE_CHECKING:
@@ -49,10 +50,14 @@ class Pause(t.NamedTuple):
 
 
 class Plan(t.NamedTuple):
-    """The whole: ``steps`` in order, one sentence each, ``pause`` (None where nothing pauses) and ``fingerprint``."""
+    """The whole: ``steps`` in order, one sentence each, ``pause`` (None where nothing pauses) and ``fingerprint``.
+
+    ``failures``: what happens to the chain where something goes wrong, in the order of the steps.
+    """
 
     steps: list[str]
     pause: Pause | None
+    failures: list[str]
     fingerprint: str
 
 
@@ -60,11 +65,25 @@ def plan(profile: Data, members: Sequence[Data], options: Data) -> Plan:
     """Return the plan of a run.
 
     ``options``: ``state``, ``seed``, ``anchor_host``, ``raft_dir``, ``raft_port``, ``config_dir``, ``timings``,
-    ``rtt_max_ms``, and ``choices``, everything that the operator may set and that changes what is done.
+    ``rtt_max_ms``, ``store_bytes`` (None where it was not read), and ``choices``, everything that the operator may set
+    and that changes what is done.
     """
     steps = migration_steps(profile, members, options)
-    pause = expected_pause(profile, options) if options.get("state") == "single" else None
-    return Plan(steps, pause, fingerprint(profile, members, options))
+    single = options.get("state") == "single"
+    pause = expected_pause(profile, options) if single else None
+    return Plan(steps, pause, failures(members) if single else [], fingerprint(profile, members, options))
+
+
+def failures(members: Sequence[Data]) -> list[str]:
+    """Return what happens to the chain where a run fails or its controller dies, before, at and after the cutover."""
+    source = next((member["name"] for member in members if member.get("sequencer")), "the sequencer")
+    quorum = len(members) // 2 + 1
+    return [
+        f"Before the cutover: {source} goes on as it is. Run again, or take everything away with --tags rollback.",
+        f"Up to the point of no return: {source}'s own host starts the single sequencer again, whoever else is gone.",
+        f"After it: {quorum} of {len(members)} members go on as the cluster. This run takes back one without a block, "
+        "--tags rollback any other, and keeps every block.",
+    ]
 
 
 def fingerprint(profile: Data, members: Sequence[Data], options: Data) -> str:
@@ -90,7 +109,9 @@ def expected_pause(profile: Data, options: Data) -> Pause:
 
     The first leader stands for election after one to two times its heartbeat time-out (hashicorp/raft).
     """
-    block = float(profile.get("block_time_s") or 1.0)
+    # A sequencer that needs longer than its block time for a block will need it for the next one as well.
+    late = 0.0 if _is_lazy(profile) else float((profile.get("node") or {}).get("interval_s") or 0)
+    block = max(float(profile.get("block_time_s") or 1.0), late)
     heartbeat = duration_ms(str((options.get("timings") or {}).get("heartbeat_timeout") or "1s")) / 1000
     trips = float(options.get("rtt_max_ms") or 0) / 1000
     peers = 0.0 if options.get("anchor_host") else _ASK_AGAIN_S
@@ -101,10 +122,16 @@ def expected_pause(profile: Data, options: Data) -> Pause:
     return Pause(round(low + 4 * trips, 2), round(high + 12 * trips + (0.1 if not peers else 0.15), 2))
 
 
+def _is_lazy(profile: Data) -> bool:
+    setting = (profile.get("effective") or {}).get("node.lazy_mode") or {}
+    return str(setting.get("value")).lower() == "true"
+
+
 def migration_steps(profile: Data, members: Sequence[Data], options: Data) -> list[str]:
     """Return what a run will do, in order, one sentence a step, with the point of no return marked.
 
-    ``options``: ``state``, ``seed``, ``anchor_host``, ``raft_dir``, ``raft_port``, ``config_dir``, ``timings``.
+    ``options``: ``state``, ``seed``, ``anchor_host``, ``raft_dir``, ``raft_port``, ``config_dir``, ``timings``,
+    ``store_bytes``.
     """
     if options.get("state") == "cluster":
         return ["Already migrated: every member runs in Raft mode. Nothing to do."]
@@ -115,10 +142,12 @@ def migration_steps(profile: Data, members: Sequence[Data], options: Data) -> li
         return [f"The cutover was committed before: start the members that are not in Raft mode yet ({names})."]
     unit = f"{profile.get('unit')}.service"
     files = ", ".join(entry["path"] for entry in secret_files(profile))
+    stored = options.get("store_bytes")
+    large = f" ({size(float(stored))} each)" if stored else ""
     seeds = {
-        "follow": "run as plain full nodes and fetch the chain from the sequencer while it goes on",
-        "copy": "are given a copy of the store while the chain goes on, and what changed since inside the window",
-        "copy_then_follow": "are given a copy of the store while the chain goes on, then follow it as plain full nodes",
+        "follow": f"run as plain full nodes and fetch the chain{large} from the sequencer while it goes on",
+        "copy": f"are given a copy of the store{large} while the chain goes on, and the rest of it inside the window",
+        "copy_then_follow": f"are given a copy of the store{large} while the chain goes on, then follow as full nodes",
     }
     steps = [
         f"{names}: create the user {profile.get('user')}, {profile.get('home')} and {options.get('raft_dir')}; "

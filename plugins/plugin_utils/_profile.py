@@ -18,6 +18,7 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _node_f
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._discovery import DROP_IN
 
 from . import _effective, _node_yaml
+from ._member_files import RAFT_SETTINGS
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,13 @@ _EXPECTED_VARIABLES = frozenset(
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "busybox", "env", "sudo", "su", "runuser", "setpriv", "tmux"})
 # A process's start is known to a second only, and counted from a boot time that clock corrections move.
 _CLOCK_SLACK_S = 5.0
+# How long a node may take to answer, and to make a block, when preflight meets it right after its start.
+_PATIENCE_S = 5.0
+_STALE_S, _STALE_BLOCKS = 10.0, 5
+# Parts of a block time: what the blocks' times of a sequencer with little to do stay well below.
+_LATE = 1.25
+# A store keeps dozens of files open, and every client and peer is one more.
+_LEAST_OPEN_FILES = 4096
 _UNLIMITED = frozenset({"infinity", "18446744073709551615"})
 _SPAN = re.compile(r"([0-9.]+)\s*(y|month|w|d|h|min|s|ms|us)")
 _SPAN_SECONDS = {
@@ -134,6 +142,9 @@ class Reading:
                 "db_path": self._db_path(),
             },
             "rpc_address": self.rpc_address if process else "",
+            # A member without a quorum gives no answer, however long one waits.
+            "patience_s": _PATIENCE_S if self._alone else 0,
+            "stale_s": self._stale_s(),
             "uid": account["uid"],
             "gid": account["gid"],
             "groups": account["groups"],
@@ -150,7 +161,9 @@ class Reading:
         self._judge_unit(probed)
         self._judge_files(probed)
         self._judge_settings(probed)
+        self._judge_chain(node)
         self._judge_signer(signer, proposer, probed)
+        self._judge_open_secrets(probed.get("paths") or {})
         return {
             "unit": raw["unit"],
             "fragment_path": raw["fragment_path"],
@@ -197,6 +210,7 @@ class Reading:
             "p2p_peers": str(self._value("p2p.peers") or ""),
             "block_time_s": self._seconds("node.block_time"),
             "namespaces": node.get("namespaces") or {"header": None, "data": None},
+            "node": {key: node.get(key) for key in ("height", "age_s", "interval_s", "reason")},
             "mode": raw["mode"],
             "armed": raw["managed"],
             "problems": self.problems,
@@ -218,6 +232,16 @@ class Reading:
         if not path:
             return None
         return os.path.normpath(os.path.join(self.working_directory, path))
+
+    @property
+    def _alone(self) -> bool:
+        """Whether this node is, or should be, a single sequencer."""
+        return self.raw["mode"] in ("unmanaged", "single")
+
+    def _stale_s(self) -> float:
+        """Return the age in seconds from which the newest block says that no new ones come."""
+        lazy = self._seconds("node.lazy_block_interval") if self._on("node.lazy_mode") else None
+        return max(_STALE_S, _STALE_BLOCKS * (lazy or self._seconds("node.block_time") or 0))
 
     def _db_path(self) -> str:
         return os.path.join(self.raw["home"], str(self._value("db_path")))
@@ -282,6 +306,13 @@ class Reading:
                 f"ExecStart= of {unit}.service begins with {declared['prefixes']}, so User= does not count",
                 "remove the prefix and let User= name the account",
             )
+        limit = str(properties.get("LimitNOFILE") or "")
+        if limit.isdigit() and limit not in _UNLIMITED and int(limit) < _LEAST_OPEN_FILES:
+            self._problem(
+                "few_open_files",
+                f"{unit}.service may have {limit} files open, sockets among them",
+                f"set LimitNOFILE= to {_LEAST_OPEN_FILES} or more: members get the same limit",
+            )
         if properties.get("NeedDaemonReload") == "yes":
             self._problem(
                 "unit_not_loaded",
@@ -319,6 +350,12 @@ class Reading:
                 "unit_changed",
                 f"{unit}.service would start the node with other arguments than it runs with now",
                 "restart the sequencer, or undo the change of its unit",
+            )
+        if process.get("confined"):
+            self._problem(
+                "confined",
+                f"the node is held by {process['confined']}",
+                f"let that policy allow {raw['home']}/raft and the files below /etc/evnode-ha, on joiners too",
             )
         if process["uid"] != raw["account"]["uid"]:
             self._problem(
@@ -376,6 +413,20 @@ class Reading:
             self._problem(
                 "binary_missing", f"{raw['binary'] or 'the program'} does not exist", "put binary into evnode_overrides"
             )
+        elif probed.get("binary_executable") is False:
+            self._problem(
+                "binary_not_executable",
+                f"{raw['account']['user']} may not run {raw['binary']}, so the node could not be started again",
+                "give the account the right to run it, and to enter every directory above it",
+            )
+        flags = probed.get("binary_raft_flags")
+        missing = [] if flags is None else sorted(set(RAFT_SETTINGS) - set(flags))
+        if missing:
+            self._problem(
+                "binary_without_raft",
+                f"the help of {raw['binary']} knows no {', '.join(missing)}",
+                "upgrade the single sequencer first, in a step of its own (ev-node 1.1.1 or later), then migrate",
+            )
 
     def _judge_settings(self, probed: Mapping[str, t.Any]) -> None:
         for key in self.line.duplicates:
@@ -407,11 +458,11 @@ class Reading:
         ):
             if self._on(key):
                 self._problem(name, f"{key} is on", remedy)
-        if not self._on("node.aggregator") and self.raw["mode"] in ("unmanaged", "single"):
+        if not self._on("node.aggregator") and self._alone:
             self._problem(
                 "not_aggregator", "node.aggregator is off: this node makes no blocks", "name the unit of the sequencer"
             )
-        if self._on("raft.enable") and self.raw["mode"] in ("unmanaged", "single"):
+        if self._on("raft.enable") and self._alone:
             self._problem(
                 "raft_already_on", "raft.enable is on", "this node is a Raft member already; nothing is to be migrated"
             )
@@ -436,6 +487,31 @@ class Reading:
                 "p2p_on_loopback",
                 f"p2p.listen_address is {listen}: no other host can reach it",
                 "let it listen on 0.0.0.0 or on the private address and restart the sequencer",
+            )
+
+    def _judge_chain(self, node: Mapping[str, t.Any]) -> None:
+        if not self.raw.get("process") or not self._alone:
+            return
+        height, age, interval = node.get("height"), node.get("age_s"), node.get("interval_s")
+        if height is None:
+            self._problem(
+                "rpc_silent",
+                f"the node runs and does not answer: {node.get('reason')}",
+                "find out from its journal what it waits for; everything that is proven of a chain is asked there",
+            )
+            return
+        if age is None or age > self._stale_s():
+            self._problem(
+                "chain_stalled",
+                f"block {height} is the newest and {'has no time' if age is None else f'{age:.0f} s old'}",
+                "let the chain make blocks again first: its journal says what it waits for (DA, execution client)",
+            )
+        block_time = self._seconds("node.block_time")
+        if interval and block_time and interval > block_time * _LATE and not self._on("node.lazy_mode"):
+            self._problem(
+                "block_time_missed",
+                f"a block every {interval:g} s with a block time of {block_time:g} s",
+                "find out what the sequencer waits for: a cluster's leader has the same work and a quorum to ask",
             )
 
     def _judge_namespace(self, probed: Mapping[str, t.Any]) -> None:
@@ -494,6 +570,16 @@ class Reading:
                 "the command line names no --evnode.signer.passphrase_file",
                 "put passphrase_file into evnode_overrides",
             )
+
+    def _judge_open_secrets(self, paths: Mapping[str, t.Any]) -> None:
+        secrets = {"signer": self.signer_file, "passphrase_file": self.passphrase_file, "jwt_file": self.jwt_file}
+        for secret, path in secrets.items():
+            if (paths.get(secret) or {}).get("open"):
+                self._problem(
+                    "secret_file_open",
+                    f"every account of the host can read {path}",
+                    "take the right to read from others (chmod o=); members get it with mode 0600",
+                )
 
     def _on(self, key: str) -> bool:
         try:

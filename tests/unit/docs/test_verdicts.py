@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _preflight, _profile, _verify
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _profile, _verify
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight import (
+    access,
+    clocks,
+    hosts,
+    inventory,
+    joiners,
+    network,
+    sequencer,
+)
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
@@ -75,7 +84,11 @@ def calls(module: Any, wanted: dict[str, int | None], only: set[str] | None = No
 def in_code() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for identity, severities in (
-        *calls(_preflight, {"Verdict": 1, "_least": None}),
+        *(
+            call
+            for module in (access, clocks, hosts, inventory, joiners, network, sequencer)
+            for call in calls(module, {"Verdict": 1, "_least": None})
+        ),
         *calls(_profile, {"_problem": None}),
         *calls(_verify, {"Verdict": 1}, {"second_nodes"}),
     ):
@@ -112,10 +125,10 @@ def test_an_entry_names_severity_evidence_and_remedy(identity: str) -> None:
 
 
 def test_told_only_is_a_warning() -> None:
-    for problem in _preflight._TOLD_ONLY:
+    for problem in sequencer.TOLD_ONLY:
         assert ENTRIES[problem.replace("_", "-")].startswith("`warn`"), problem
     for identity, _severities in calls(_profile, {"_problem": None}):
-        if identity.replace("-", "_") not in _preflight._TOLD_ONLY:
+        if identity.replace("-", "_") not in sequencer.TOLD_ONLY:
             assert ENTRIES[identity].startswith("`block`"), identity
 
 

@@ -82,7 +82,20 @@ def test_targets_are_about_the_worst_run() -> None:
         "ratio_p50_at_most_1.5": True,
         "spread_at_most_20_ms": False,
         "coordination_at_most_0.3_s": False,
+        "gap_foretold_in_90%": None,
     }
+
+
+def test_a_gap_is_foretold_where_the_plans_interval_holds_it() -> None:
+    right = [run(3.0, predicted_s=[2.5, 4.0]) for _run in range(9)]
+    made = report.as_json(result(runs=[*right, run(4.1, predicted_s=[2.6, 4.05])]))
+    assert made["summary"]["with_anchor"]["foretold"] == {"runs": 10, "held": 9, "low_s": 2.5, "high_s": 4.05}
+    assert made["summary"]["targets"]["gap_foretold_in_90%"] is True
+    assert "foretold: 2.50 to 4.05 s, 9 of 10 gaps within their own interval" in report.table(
+        result(runs=[*right, run(4.1, predicted_s=[2.6, 4.05])])
+    )
+    late = [run(4.1, predicted_s=[2.5, 4.0]), run(4.1, predicted_s=[2.5, 4.0], failed="no quorum")]
+    assert report.as_json(result(runs=right + late + late))["summary"]["targets"]["gap_foretold_in_90%"] is False
 
 
 def test_the_worse_kind_decides_on_the_ratio() -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.evnode.sequencer_ha.plugins.filter.migration import FilterModule
 
 FILTERS = FilterModule().filters()
@@ -26,3 +28,27 @@ def test_only_what_was_opened_for_the_probe_has_to_be_open():
     found = FILTERS["reached_ports"](["node-1", "node-2"], hostvars)
     assert [answer["opened"] for answer in found["node-1"]] == [True, False]
     assert found["node-2"] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "overrides", "targets"),
+    [
+        ("http://10.0.0.9:7980", {}, [("10.0.0.9", 7980)]),
+        ("https://da.example", {}, [("da.example", 443)]),
+        ("da.example:26658", {}, [("da.example", 26658)]),
+        ("http://[fd00::9]:26658/path", {}, [("fd00::9", 26658)]),
+        ("http://10.0.0.9:7980", {"da.address": "http://10.0.0.8:7981"}, [("10.0.0.8", 7981)]),
+        ("da.example", {}, []),
+        ("http://da.example:port", {}, []),
+        ("", {}, []),
+    ],
+)
+def test_where_the_da_node_is(address, overrides, targets):
+    profile = {"effective": {"da.address": {"value": address, "origin": "yaml"}}}
+    found = FILTERS["da_targets"](profile, overrides)
+    assert [(target["address"], target["port"]) for target in found] == targets
+    assert all(target["peer"] == "DA" for target in found)
+
+
+def test_a_sequencer_that_was_not_read_has_no_da_node():
+    assert FILTERS["da_targets"]({}, {}) == []

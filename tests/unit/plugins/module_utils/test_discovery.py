@@ -9,17 +9,20 @@ import getpass
 import hashlib
 import json
 import os
+import tempfile
+import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _discovery as discovery
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _unit_file
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import RpcError
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 USER = getpass.getuser()
 
@@ -217,8 +220,9 @@ def test_the_probe_finds_the_address_of_the_key_and_survives_a_node_that_is_down
     assert found["signer"] == {"present": True, "address": base64.b64encode(hashlib.sha256(public).digest()).decode()}
     assert found["genesis"]["chain_id"] == "c-1"
     assert found["genesis"]["sha256"] == hashlib.sha256(genesis.read_bytes()).hexdigest()
-    assert found["paths"]["passphrase_file"] == {"present": True, "readable": True}
-    assert found["paths"]["jwt_file"] == {"present": False, "readable": False}
+    assert found["paths"]["passphrase_file"] == {"present": True, "readable": True, "open": False}
+    assert found["paths"]["jwt_file"] == {"present": False, "readable": False, "open": False}
+    assert (found["binary_executable"], found["binary_raft_flags"]) == (False, None)
     assert "none" not in found["paths"]
     assert found["node"]["namespaces"] is None
     assert "refused" in found["node"]["reason"]
@@ -232,3 +236,115 @@ def test_a_file_of_root_is_not_readable_for_another_account(tmp_path: Path) -> N
     nobody = {"uid": 65534, "gid": 65534, "groups": [65534]}
     assert discovery.readable_as(str(path), nobody) is False
     assert discovery.readable_as(str(path), {"uid": 0, "gid": 0, "groups": []}) is True
+
+
+HELP = """Flags:
+      --evnode.raft.enable             enable Raft
+      --evnode.raft.snap_count uint    snapshots to keep (see --evnode.raft.enable)
+      --evnode.p2p.peers string
+"""
+
+
+def test_the_programs_help_tells_what_it_knows_of_raft(tmp_path: Path, commands: t.Any) -> None:
+    program = tmp_path / "node"
+    program.write_text("")
+    program.chmod(0o755)
+    commands.answer([str(program), "start", "--help"], HELP)
+    assert discovery._raft_flags(str(program), commands) == ["raft.enable", "raft.snap_count"]
+    commands.answer([str(program), "start", "--help"], "unknown command", rc=1)
+    assert discovery._raft_flags(str(program), commands) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "profile"),
+    [
+        ("unconfined\n", None),
+        ("", None),
+        ("/usr/bin/node (complain)\n", None),
+        ("/usr/bin/node (enforce)\n", "/usr/bin/node (enforce)"),
+        ("system_u:system_r:unconfined_service_t:s0\0", None),
+        ("system_u:system_r:evnode_t:s0\0", "system_u:system_r:evnode_t:s0"),
+    ],
+)
+def test_who_holds_a_process(tmp_path: Path, text: str, profile: str | None) -> None:
+    (tmp_path / "current").write_text(text)
+    assert discovery._confined(str(tmp_path / "current")) == profile
+
+
+class Node:
+    """A node whose newest block is so many seconds old, told anew at each question; an error is raised."""
+
+    def __init__(self, *ages: float | RpcError, block_s: float = 1.0) -> None:
+        self.ages, self.block_s = list(ages), block_s
+
+    def state(self) -> dict[str, t.Any]:
+        self.age = self.ages.pop(0) if len(self.ages) > 1 else self.ages[0]
+        if isinstance(self.age, RpcError):
+            raise self.age
+        return {"chain_id": "c-1", "height": 20, "next_proposer": None}
+
+    def block(self, height: int) -> dict[str, t.Any]:
+        assert not isinstance(self.age, RpcError)
+        return {"time_ns": (time.time() - self.age - (20 - (height or 20)) * self.block_s) * 1e9}
+
+    def namespaces(self) -> dict[str, t.Any]:
+        return {"header": "aa", "data": "bb"}
+
+
+class Patience:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+QUESTION = {"rpc_address": "127.0.0.1:7331", "patience_s": 5, "stale_s": 10}
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, node: Node, clock: Patience) -> dict[str, t.Any]:
+    monkeypatch.setattr(discovery, "NodeClient", lambda *_given, **_named: node)
+    return discovery._ask(QUESTION, clock)
+
+
+def test_a_chain_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ask(monkeypatch, Node(0.4, block_s=1.5), clock := Patience())
+    assert (found["height"], found["interval_s"], found["reason"]) == (20, 1.5, None)
+    assert found["age_s"] == pytest.approx(0.4, abs=0.2)
+    assert clock.now == 0
+
+
+def test_a_node_that_has_just_been_started_gets_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(RpcError("refused", "nobody"), RpcError("refused", "nobody"), 30.0, 0.1)
+    found = ask(monkeypatch, node, clock := Patience())
+    assert found["age_s"] < 1
+    assert clock.now == pytest.approx(0.6)
+
+
+def test_a_chain_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ask(monkeypatch, Node(30.0), clock := Patience())
+    assert (found["height"], found["reason"]) == (20, None)
+    assert found["age_s"] == pytest.approx(30, abs=1)
+    assert clock.now == pytest.approx(5)
+
+
+def test_a_node_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ask(monkeypatch, Node(RpcError("timeout", "no answer within 3 s")), clock := Patience())
+    assert (found["height"], found["age_s"], found["reason"]) == (None, None, "no answer within 3 s")
+    assert clock.now == pytest.approx(5)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another account can only be tried by root")
+def test_a_key_is_open_where_mode_and_directories_let_everybody_in() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        key = Path(folder) / "signer.json"
+        key.write_text("{}")
+        key.chmod(0o644)
+        assert discovery._for_everybody(str(key)) is False
+        Path(folder).chmod(0o755)
+        assert discovery._for_everybody(str(key)) is True
+        key.chmod(0o640)
+        assert discovery._for_everybody(str(key)) is False

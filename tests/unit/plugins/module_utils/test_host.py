@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _host
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _disk, _host
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import sha256_file
 
 FIB_TRIE = """Main:
@@ -37,22 +37,19 @@ TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retr
    0: 0200000A:1389 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0
    1: 0200000A:1DFC 0300000A:1389 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0 0 10 0
 """
-MOUNTS = """22 1 8:1 / / rw - ext4 /dev/sda1 rw
-30 22 0:40 / /srv/chain\\040data rw shared:1 - nfs4 server:/x rw
-"""
 
 
 @pytest.fixture
 def proc(tmp_path: Path) -> str:
     folder = tmp_path / "proc"
     (folder / "net").mkdir(parents=True)
-    (folder / "self").mkdir()
     (folder / "77" / "fd").mkdir(parents=True)
     (folder / "net" / "fib_trie").write_text(FIB_TRIE)
     (folder / "net" / "if_inet6").write_text(IF_INET6)
     (folder / "net" / "tcp").write_text(TCP)
-    (folder / "self" / "mountinfo").write_text(MOUNTS)
-    (folder / "meminfo").write_text("MemTotal:        2048 kB\nMemAvailable:    1024 kB\nHugePages_Total:       0\n")
+    (folder / "meminfo").write_text(
+        "MemTotal: 2048 kB\nMemAvailable: 1024 kB\nHugePages_Total:       0\nSwapTotal: 512 kB\nSwapFree: 500 kB\n"
+    )
     (folder / "77" / "comm").write_text("other\n")
     (folder / "77" / "fd" / "3").symlink_to("socket:[4711]")
     return str(folder)
@@ -85,25 +82,6 @@ def test_this_machine_sees_its_own_listener():
     assert port not in _host.listening_sockets()
 
 
-@pytest.mark.parametrize(
-    ("path", "kind"), [("/srv/chain data/home", "nfs4"), ("/srv/chain dataX", "ext4"), ("/", "ext4")]
-)
-def test_file_system_of_a_path_that_need_not_exist(proc, path, kind):
-    assert _host.file_system(path, proc) == kind
-
-
-def test_free_space_where_a_path_would_be_created(tmp_path):
-    assert _host.free_bytes(str(tmp_path / "a" / "b")) == _host.free_bytes(str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("files", "available", "found"), [(1000, 12, 12), (0, 0, None)], ids=["so many", "no fixed number"]
-)
-def test_inodes_that_are_left(monkeypatch, files, available, found):
-    monkeypatch.setattr(_host.os, "statvfs", lambda path: SimpleNamespace(f_files=files, f_favail=available))
-    assert _host.free_inodes("/srv/chain") == found
-
-
 def test_how_the_file_systems_are_mounted(tmp_path, monkeypatch, commands, proc):
     commands.answer(["systemctl", "show"], "LoadState=not-found\nActiveState=inactive\nMainPID=0\n")
     real, flags = os.statvfs, {tmp_path: 0}
@@ -115,7 +93,7 @@ def test_how_the_file_systems_are_mounted(tmp_path, monkeypatch, commands, proc)
             **{name: getattr(real_one, name) for name in ("f_bavail", "f_frsize", "f_files", "f_favail")},
         )
 
-    monkeypatch.setattr(_host.os, "statvfs", statvfs)
+    monkeypatch.setattr(_disk.os, "statvfs", statvfs)
     host = member(tmp_path, commands, proc)
     assert (host["read_only"], host["no_exec"]) == ([], False)
     flags[tmp_path] = os.ST_RDONLY | os.ST_NOEXEC
@@ -127,7 +105,19 @@ def test_how_the_file_systems_are_mounted(tmp_path, monkeypatch, commands, proc)
 
 
 def test_memory_in_bytes(proc):
-    assert _host.memory(proc) == {"total": 2048 * 1024, "available": 1024 * 1024}
+    assert _host.memory(proc) == {"total": 2048 * 1024, "available": 1024 * 1024, "swapped": 12 * 1024}
+
+
+@pytest.mark.parametrize(("text", "enforcing"), [("1", True), ("0", False), (None, None)])
+def test_selinux(tmp_path, text, enforcing):
+    if text is not None:
+        (tmp_path / "enforce").write_text(text)
+    assert _host.selinux(str(tmp_path / "enforce")) is enforcing
+
+
+def test_what_upgrades_by_itself(commands):
+    commands.answer(["systemctl", "is-active"], "active\ninactive\ninactive\nactive\ninactive\n", rc=3)
+    assert _host.upgrades(commands) == ["unattended-upgrades.service", "dnf5-automatic.timer"]
 
 
 @pytest.mark.parametrize(("said", "version"), [("systemd 252 (252.39-1~deb12u2)\n+PAM", 252), ("no", None)])
@@ -136,17 +126,9 @@ def test_systemd_version(commands, said, version):
     assert _host.systemd_version(commands) == version
 
 
-def test_holes_are_not_counted(tmp_path):
-    assert _host.real_bytes(str(tmp_path)) is None
-    with (tmp_path / "sparse").open("wb") as handle:
-        handle.truncate(1 << 30)
-    size = _host.real_bytes(str(tmp_path))
-    assert size is not None
-    assert size < 1 << 20
-
-
 def member(tmp_path: Path, commands: object, proc: str, **more: object) -> dict[str, object]:
     commands.answer(["systemctl", "--version"], "systemd 252\n")  # type: ignore[attr-defined]
+    commands.answer(["systemctl", "is-active"], "inactive\n", rc=3)  # type: ignore[attr-defined]
     wanted = _host.Wanted(
         **{  # type: ignore[arg-type]
             "address": "10.0.0.2",

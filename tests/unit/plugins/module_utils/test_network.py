@@ -94,6 +94,7 @@ def test_a_peer_that_answers_nothing(monkeypatch):
 
 def test_only_the_silent_peers_are_tried_over_tcp(monkeypatch):
     monkeypatch.setattr(_rtt, "icmp_times", lambda _peers, _plan: [[0.001], []])
+    monkeypatch.setattr(_rtt, "full_size", lambda peers, _timeout: [(1500, True) for _peer in peers])
     tried = []
 
     def tcp(peers: list[_rtt.Peer], _plan: object) -> list[list[float]]:
@@ -104,6 +105,77 @@ def test_only_the_silent_peers_are_tried_over_tcp(monkeypatch):
     found = _rtt.measure([_rtt.Peer("a", "10.0.0.1"), _rtt.Peer("b", "10.0.0.2")], _rtt.Plan(1, 0.001, 0.01, 22))
     assert tried == ["b"]
     assert [entry["method"] for entry in found] == ["icmp", "tcp"]
+    assert [(entry["mtu"], entry["full_size"]) for entry in found] == [(1500, True), (None, None)]
+
+
+class Way:
+    """A way that carries packets of some size; larger ones vanish, or a router tells and the kernel notes it."""
+
+    def __init__(self, carries: int, *, route: int = 1500, tells: bool) -> None:
+        self.carries, self.route, self.tells, self.sent = carries, route, tells, []
+
+    def __enter__(self) -> Way:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def setsockopt(self, *_given: object) -> None:
+        pass
+
+    def sendto(self, packet: bytes, _where: object) -> None:
+        self.sent.append(len(packet) + 20)
+        if len(packet) + 20 > self.carries and self.tells:
+            self.route = self.carries
+
+    def receive(self, sockets: dict, _token: bytes, sent: dict, times: list, _until: float, *, last: bool) -> None:
+        assert sockets == {4: self}
+        assert last
+        if self.sent[-1] <= self.carries:
+            times[0].update({sequence: 0.001 for _index, sequence in sent})
+
+
+@pytest.mark.parametrize(
+    ("way", "found"),
+    [
+        (Way(1500, tells=False), (1500, True)),
+        (Way(1400, tells=False), (1500, False)),
+        (Way(1400, tells=True), (1400, True)),
+        (Way(9000, route=9000, tells=False), (9000, True)),
+    ],
+    ids=["carries-all", "black-hole", "a-router-that-tells", "jumbo-frames"],
+)
+def test_packets_of_the_routes_own_size(monkeypatch, way, found):
+    monkeypatch.setattr(_rtt, "_route_mtu", lambda _address: way.route)
+    monkeypatch.setattr(_rtt, "_icmp_socket", lambda _version: way)
+    monkeypatch.setattr(_rtt, "_receive", way.receive)
+    assert _rtt.full_size([_rtt.Peer("n", "10.0.0.9")], 0.01) == [found]
+    assert max(way.sent) <= 9000
+
+
+def test_packets_of_full_size_over_loopback_where_that_is_allowed():
+    try:
+        ((mtu, answered),) = _rtt.full_size([_rtt.Peer("a", "127.0.0.1")], 0.5)
+    except PermissionError:
+        with pytest.raises(PermissionError):
+            socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        return
+    assert mtu is not None
+    assert mtu > 1280
+    assert answered is True
+
+
+def test_a_peer_may_be_named_and_a_name_may_not_resolve():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        named, unknown = _port.connect(
+            [_port.Target("a", "localhost", port), _port.Target("b", "no..name", port)], timeout=1.0
+        )
+    assert named["state"] == "open"
+    assert unknown["state"] == "unreachable"
+    assert "no..name cannot be resolved" in unknown["reason"]
 
 
 def test_a_name_is_no_address():

@@ -115,3 +115,26 @@ def test_what_takes_longer_makes_it_longer() -> None:
         planning.expected_pause(PROFILE, {**OPTIONS, "seed": "copy"}),
     ):
         assert longer.low > plain.low and longer.high > plain.high
+
+
+def test_a_sequencer_that_is_late_with_its_blocks_will_be_late_with_the_next_one() -> None:
+    plain = planning.expected_pause(PROFILE, OPTIONS)
+    late = planning.expected_pause({**PROFILE, "node": {"interval_s": 3.0}}, OPTIONS)
+    assert late.low == pytest.approx(plain.low + 2)
+    lazy = {**PROFILE["effective"], "node.lazy_mode": {"value": True, "origin": "yaml"}}
+    silent = planning.expected_pause({**PROFILE, "node": {"interval_s": 60.0}, "effective": lazy}, OPTIONS)
+    assert silent == plain
+
+
+@pytest.mark.parametrize("seed", ["follow", "copy", "copy_then_follow"])
+def test_what_is_carried_over_and_how_large(seed: str) -> None:
+    steps = planning.plan(PROFILE, MEMBERS, {**OPTIONS, "seed": seed, "store_bytes": 3 << 30}).steps
+    assert sum("(3.0 GiB each)" in step for step in steps) == 1
+    unread = planning.plan(PROFILE, MEMBERS, {**OPTIONS, "seed": seed, "store_bytes": None}).steps
+    assert not any("each)" in step for step in unread)
+
+
+def test_it_says_what_happens_when_something_fails() -> None:
+    before, window, after = planning.plan(PROFILE, MEMBERS, OPTIONS).failures
+    assert "node-1 goes on as it is" in before and "node-1's own host" in window and "2 of 3 members" in after
+    assert of(lambda _profile, _members, options: options.update(state="committed")).failures == []

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _preflight
-from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight import Evidence, judge
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight import Evidence, clocks, judge
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verdicts import is_blocked, table
 
 NAMES = [f"node-{number}" for number in range(1, 6)]
@@ -50,7 +49,10 @@ def host(number: int) -> dict[str, t.Any]:
         "clock": {"epoch": 1000.2, "synchronized": True, "controller_before": 1000.0, "controller_after": 1000.4},
         "fstype": "ext4",
         "architecture": "x86_64",
-        "memory": {"total": 8 * GIB, "available": 6 * GIB},
+        "memory": {"total": 8 * GIB, "available": 6 * GIB, "swapped": 0},
+        "sync": {"samples": 100, "p50_ms": 0.4, "p99_ms": 9.0, "max_ms": 30.0, "reason": None},
+        "selinux": None,
+        "upgrades": [],
         "mode": "unmanaged",
         "tools": {"systemctl": "/usr/bin/systemctl", "systemd-run": "/usr/bin/systemd-run", "ssh": "/x", "sshd": "/x"},
     }
@@ -62,7 +64,8 @@ def world() -> World:
         {"name": name, "node_id": name, "address": f"10.0.0.{number}", "peer_id": f"P{number}" if number == 1 else None}
         for number, name in enumerate(NAMES, 1)
     ]
-    answers = {"sent": 20, "received": 20, "loss": 0.0, "max_ms": 1.2, "jitter_ms": 0.2}
+    answers = {"sent": 20, "received": 20, "loss": 0.0, "max_ms": 1.2, "jitter_ms": 0.2, "mtu": 1500, "full_size": True}
+    da = {"peer": "DA", "address": "da.example", "port": 26658, "state": "open", "reason": None}
     return {
         "sequencer": {
             "problems": [],
@@ -75,6 +78,7 @@ def world() -> World:
             "ports": {"p2p": 7676, "rpc": 7331, "raft": None},
             "namespaces": {"header": "aa", "data": "bb"},
             "block_time_s": 1.0,
+            "node": {"height": 20, "age_s": 0.4, "interval_s": 1.0, "reason": None},
             "effective": {"rpc.address": {"value": "127.0.0.1:7331", "origin": "default"}},
         },
         "hosts": {name: host(number) for number, name in enumerate(NAMES, 1)},
@@ -82,7 +86,10 @@ def world() -> World:
         "sequencers": ["node-1"],
         "joiners": NAMES[1:],
         "rtt": {name: [{"peer": peer, **answers} for peer in NAMES if peer != name] for name in NAMES},
-        "ports": {"node-2": [{"peer": "node-1", "port": 5001, "state": "refused", "reason": "Connection refused"}]},
+        "ports": {
+            "node-1": [da],
+            "node-2": [{"peer": "node-1", "port": 5001, "state": "refused", "reason": "Connection refused"}, {**da}],
+        },
         "options": {"seed": "follow", "raft_port": 5001, "raft_dir": "/srv/h/raft", "state": "single", "forks": 5},
     }
 
@@ -221,6 +228,7 @@ BLOCKS = [
         change_member("node-3", node_id="node-2"), {("duplicate-node-id", "node-2, node-3")}, id="one-node-id-twice"
     ),
     pytest.param(change_member("node-3", peer_id="P1"), {("duplicate-peer-id", "node-1, node-3")}, id="cloned-key"),
+    pytest.param(change_host("node-3", peer_id="P1"), {("duplicate-peer-id", "node-1, node-3")}, id="cloned-home"),
     pytest.param(change_member("node-3", node_id="a@b"), {("bad-node-id", "node-3")}, id="node-id-with-a-sign"),
     pytest.param(change_member("node-3", address="0.0.0.0"), {("bad-address", "node-3")}, id="wildcard"),
     pytest.param(change_member("node-3", address="127.0.0.1"), {("bad-address", "node-3")}, id="loopback"),
@@ -269,6 +277,17 @@ BLOCKS = [
         id="p2p-port-of-somebody-else",
     ),
     pytest.param(change_options(raft_port=7676), {("raft-port-clash", "all")}, id="raft-port-is-the-p2p-port"),
+    pytest.param(
+        change_host("node-2", sync={"p99_ms": 101.0}), {("slow-disk", "node-2")}, id="slower-than-half-the-send-timeout"
+    ),
+    pytest.param(
+        pair("node-2", "node-3", full_size=False), {("path-mtu", "node-2 -> node-3")}, id="full-packets-vanish"
+    ),
+    pytest.param(
+        lambda world: world["ports"]["node-2"][1].update(state="refused", reason="Connection refused"),
+        {("da-unreachable", "node-2")},
+        id="no-way-to-the-da",
+    ),
     pytest.param(change_options(seed="rsync"), {("unknown-seed", "all")}, id="unknown-seed"),
     pytest.param(change_host("node-2", free_bytes={"/srv/h": 3 * GIB}), {("disk-full", "node-2")}, id="disk-full"),
     pytest.param(change_host("node-2", free_inodes={"/srv/h": 999}), {("few-inodes", "node-2")}, id="few-inodes"),
@@ -349,6 +368,18 @@ WARNS = [
     ),
     pytest.param(change_host("node-2", free_bytes={"/srv/h": 5 * GIB}), ("disk-small", "node-2"), id="disk-small"),
     pytest.param(change_host("node-2", memory={"total": GIB}), ("little-memory", "node-2"), id="little-memory"),
+    pytest.param(
+        change_host("node-2", memory={"total": 8 * GIB, "swapped": GIB}), ("swapping", "node-2"), id="swapping"
+    ),
+    pytest.param(
+        change_host("node-2", upgrades=["dnf-automatic.timer"]), ("automatic-upgrades", "node-2"), id="upgrades"
+    ),
+    pytest.param(change_host("node-2", selinux=True), ("selinux", "node-2"), id="selinux"),
+    pytest.param(
+        lambda world: world["hosts"]["node-3"]["clock"].update(controller_before=990.0),
+        ("slow-tasks", "node-3"),
+        id="slow-tasks",
+    ),
     pytest.param(change_host("node-2", reboot_pending=True), ("reboot-pending", "node-2"), id="reboot-pending"),
     pytest.param(
         change_host("node-4", raft_dir_entries=["raft-log.db"], held=True, sealed=False),
@@ -367,6 +398,24 @@ def test_what_is_told_and_does_not_stop_a_run(world: World, spoil: Callable[[Wor
     spoil(world)
     told = found(world) - {("address-not-on-host", "block", "node-3")}
     assert told == {(wanted[0], "warn", wanted[1])}
+
+
+def test_a_da_that_the_sequencer_does_not_reach_either_does_not_stop_a_run(world):
+    for answers in world["ports"].values():
+        answers[-1].update(state="filtered", reason="no answer within 2 s")
+    assert found(world) == {("da-unreachable", "warn", "node-1"), ("da-unreachable", "warn", "node-2")}
+
+
+@pytest.mark.parametrize("sync", [None, {"p99_ms": None, "reason": "no file without a name"}, {"p99_ms": 99.0}])
+def test_a_disk_that_is_fast_enough_or_was_not_measured(world, sync):
+    world["hosts"]["node-2"]["sync"] = sync
+    assert found(world) == set()
+
+
+def test_longer_timings_forgive_a_slow_disk(world):
+    world["hosts"]["node-2"]["sync"] = {"p99_ms": 140.0}
+    pair("node-2", "node-3", max_ms=99.0)(world)
+    assert found(world) == set()
 
 
 def test_an_unreachable_host_hides_nothing_of_the_others(world):
@@ -452,9 +501,9 @@ def test_copying_needs_ssh_from_the_joiners_to_the_sequencer(world):
     [((-0.2, 0.2), (-0.2, 0.2), 0), ((2.8, 3.2), (-0.2, 0.2), 2.6), ((-0.2, 0.2), (2.8, 3.2), 2.6)],
 )
 def test_clocks_are_apart_by_what_can_be_proven(one, other, seconds):
-    assert _preflight.apart(one, other) == pytest.approx(seconds)
+    assert clocks.apart(one, other) == pytest.approx(seconds)
 
 
 def test_a_slow_connection_proves_nothing_about_a_clock(world):
-    world["hosts"]["node-4"]["clock"].update(epoch=1003.2, controller_before=1000.0, controller_after=1010.0)
+    world["hosts"]["node-4"]["clock"].update(epoch=1003.2, controller_before=1000.0, controller_after=1006.0)
     assert found(world) == set()

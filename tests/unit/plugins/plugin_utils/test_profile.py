@@ -7,11 +7,14 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import typing as t
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _effective
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _effective, _member_files
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._member_files import RAFT_SETTINGS
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._profile import Reading, span_seconds
 
 YAML = """\
@@ -68,6 +71,7 @@ class Case:
                 "home": "/home/chain",
                 "db_path": None,
                 "environment_names": ["A", "HOME"],
+                "confined": None,
                 "started": 1000.0,
             },
             "source": "process",
@@ -81,15 +85,22 @@ class Case:
             "binary_sha256": "aa",
             "running_sha256": "aa",
             "binary_version": "v1",
+            "binary_executable": True,
+            "binary_raft_flags": [*sorted(RAFT_SETTINGS), "raft.bootstrap"],
             "genesis": {"sha256": "bb", "chain_id": "c-1", "proposer_address": ADDRESS},
             "node_key_present": True,
             "signer": {"present": True, "address": ADDRESS},
-            "paths": {"passphrase_file": {"present": True, "readable": True}},
+            "paths": {
+                "passphrase_file": {"present": True, "readable": True, "open": False},
+                "signer": {"present": True, "readable": True, "open": False},
+            },
             "node": {
                 "namespaces": {"header": "0x" + _effective.namespace_hex("lab"), "data": None},
                 "next_proposer": None,
                 "chain_id": "c-1",
                 "height": 9,
+                "age_s": 0.4,
+                "interval_s": 0.51,
                 "reason": None,
             },
         }
@@ -281,4 +292,62 @@ def test_a_joiner_is_not_judged_as_a_sequencer(case: Case, mode: str) -> None:
     case.yaml += f"raft: {{enable: {'true' if mode == 'raft' else 'false'}}}\n"
     if mode == "follower":
         case.arguments = ["start", "--home=/srv/n"]
+    assert case.problems() == {}
+
+
+def test_a_node_that_does_not_answer_is_no_chain(case: Case) -> None:
+    case.probed["node"] = {"height": None, "reason": "127.0.0.1:7331 gave no answer within 3 s"}
+    (problem,) = case.problems().values()
+    assert problem["id"] == "rpc_silent"
+    assert "gave no answer within 3 s" in problem["found"]
+
+
+@pytest.mark.parametrize(("age", "stalls"), [(9.9, False), (10.5, True), (None, True)])
+def test_a_chain_without_new_blocks(case: Case, age: float | None, stalls: bool) -> None:
+    case.probed["node"]["age_s"] = age
+    assert set(case.problems()) == ({"chain_stalled"} if stalls else set())
+
+
+def test_a_lazy_chain_may_be_silent_for_some_intervals(case: Case) -> None:
+    case.yaml = case.yaml.replace("node: {", "node: {lazy_mode: true, lazy_block_interval: 60s, ", 1)
+    assert case.reading().request()["stale_s"] == 300
+    case.probed["node"].update(age_s=200.0, interval_s=60.0)
+    assert case.problems() == {}
+
+
+def test_a_chain_that_is_slower_than_its_block_time(case: Case) -> None:
+    case.probed["node"]["interval_s"] = 0.8
+    assert case.problems()["block_time_missed"]["found"] == "a block every 0.8 s with a block time of 0.5 s"
+
+
+def test_a_program_that_does_not_know_raft(case: Case) -> None:
+    case.probed["binary_raft_flags"].remove("raft.snap_count")
+    assert "knows no raft.snap_count" in case.problems()["binary_without_raft"]["found"]
+    case.probed["binary_raft_flags"] = None
+    assert case.problems() == {}
+
+
+def test_what_a_member_sets_is_what_a_program_has_to_know() -> None:
+    text = Path(_member_files.__file__).read_text(encoding="utf-8")
+    written = set(re.findall(r'^            "(raft\.[a-z_]+)": ', text, re.MULTILINE))
+    assert written == RAFT_SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (lambda case: case.probed.update(binary_executable=False), "binary_not_executable"),
+        (lambda case: case.raw["process"].update(confined="/usr/bin/node (enforce)"), "confined"),
+        (lambda case: case.raw["properties"].update(LimitNOFILE="1024"), "few_open_files"),
+        (lambda case: case.probed["paths"]["signer"].update(open=True), "secret_file_open"),
+    ],
+)
+def test_what_else_is_seen(case: Case, spoil: t.Callable[[Case], None], name: str) -> None:
+    spoil(case)
+    assert set(case.problems()) == {name}
+
+
+@pytest.mark.parametrize("limit", ["524288", "infinity", "", "18446744073709551615"])
+def test_enough_open_files(case: Case, limit: str) -> None:
+    case.raw["properties"]["LimitNOFILE"] = limit
     assert case.problems() == {}

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+
+"""What a judgement goes by, and the words in which it is told."""
+
+from __future__ import annotations
+
+import typing as t
+
+if t.TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Data = t.Mapping[str, t.Any]
+
+# The name of the chain's DA node among the peers whose ports were tried.
+DA = "DA"
+
+# From here on there is nothing left that a migration would change: hosts are judged, their being clean is not.
+_MIGRATED = ("committed", "cluster")
+
+
+class Evidence(t.NamedTuple):
+    """What was read.
+
+    ``sequencer``: the profile of ``sequencer_info``, empty where it could not be read. ``hosts``: what ``host_info``
+    returned by member, or the failed/unreachable result. ``members``: name, node_id, address, peer_id of each member.
+    ``sequencers``/``joiners``: names in the two groups. ``rtt``, ``ports``: what each member measured, by member; a
+    port has ``opened`` where something was made to listen there for the probe.
+    ``options``: ``state``, ``seed``, ``raft_port``, ``overrides``, ``timing_profile``, ``timing_overrides``,
+    ``min_free_bytes``, ``max_clock_offset`` (seconds), ``forks``.
+    """
+
+    sequencer: Data
+    hosts: Mapping[str, Data]
+    members: Sequence[Data]
+    sequencers: Sequence[str]
+    joiners: Sequence[str]
+    rtt: Mapping[str, Sequence[Data]]
+    ports: Mapping[str, Sequence[Data]]
+    options: Data
+
+    @property
+    def migrated(self) -> bool:
+        """Whether the members are a cluster already, or on the way into one."""
+        return self.options.get("state") in _MIGRATED
+
+    @property
+    def answering(self) -> dict[str, Data]:
+        """The hosts that gave facts."""
+        return {name: host for name, host in self.hosts.items() if not failure(host)}
+
+
+def failure(host: Data | None) -> str | None:
+    """Say why there are no facts of a host, None where there are."""
+    if not host:
+        return "no answer"
+    if host.get("failed") or host.get("unreachable"):
+        return str(host.get("msg") or "no message")
+    return None
+
+
+def longest_trip_ms(evidence: Evidence) -> float:
+    """Return the longest round trip between members that were read; 0 where none was measured."""
+    return max(
+        (
+            float(peer.get("max_ms") or 0)
+            for name, peers in evidence.rtt.items()
+            for peer in peers or []
+            if name in evidence.answering and str(peer.get("peer")) in evidence.answering
+        ),
+        default=0.0,
+    )
+
+
+def value(profile: Data, key: str) -> t.Any:
+    """Return what the running node uses for a setting."""
+    return ((profile.get("effective") or {}).get(key) or {}).get("value")
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in words."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
