@@ -92,7 +92,7 @@ class Back:
             return
         everybody = (now.first, *now.joiners)
         if now.phase in ("stop", "hold"):
-            for place, member in enumerate(everybody):
+            for place, member in ((0, now.first), *_different(now.joiners)):
                 if not member.told and not member.job:
                     words = f"{now.phase} on {_name(place)}"
                     if not member.on or member.cut:
@@ -110,7 +110,7 @@ class Back:
         elif now.phase == "start" and not first.job:
             yield "node-1 is started", now._replace(first=_started(first), phase="clean")
         elif now.phase == "clean":
-            for place, member in enumerate(now.joiners, 1):
+            for place, member in _different(now.joiners):
                 if member.on and not member.cut and member.told != "clean":
                     gone = member._replace(switch=OUT, runs="", timer=False, asks="", proof=False, told="clean")
                     yield f"clean {_name(place)}", _put(now, place, gone)
@@ -159,7 +159,7 @@ class Back:
                 turned = first._replace(switch=SINGLE, job="", timer=True)
                 phase = "ended" if now.phase == "ended" else "start"
                 yield "node-1's switch is turned", now._replace(first=turned, phase=phase)
-        for place, member in enumerate(now.joiners, 1):
+        for place, member in _different(now.joiners):
             for words, after in self._joiner(first, member):
                 yield f"{_name(place)} {words}", _put(now, place, after)
 
@@ -200,7 +200,7 @@ class Back:
         hit = now._replace(faults=now.faults + 1)
         if now.phase != "ended":
             yield "!the controller dies", hit._replace(phase="ended")
-        for place, member in enumerate((now.first, *now.joiners)):
+        for place, member in ((0, now.first), *_different(now.joiners)):
             if member.on:
                 # What a module was about to do is never done, and its run learns that.
                 told = "no" if member.job or not member.told else member.told
@@ -247,6 +247,13 @@ def _next(now: World, phase: str) -> World:
 
 def _name(place: int) -> str:
     return f"node-{place + 1}"
+
+
+def _different(joiners: tuple[Member, ...]) -> Iterator[tuple[int, Member]]:
+    """Place and state of each joiner that is not like the one before: like ones do like things."""
+    for place, member in enumerate(joiners, 1):
+        if place == 1 or member != joiners[place - 2]:
+            yield place, member
 
 
 def _alike(joiners: Iterator[Member]) -> tuple[Member, ...]:

@@ -163,6 +163,9 @@ class Window:
         self._led_before: dict[object, tuple[int, tuple[tuple[int, tuple[Told, ...]], ...]]] = {}
         self._told_before: dict[object, int] = {}
         self._alone_before: dict[object, tuple[tuple[str, int], ...]] = {}
+        self._limits_before: dict[int, tuple[tuple[str, int], ...]] = {}
+        self._broken_before: dict[object, tuple[tuple[str, int], ...]] = {}
+        self._hung_up_before: dict[int, int] = {}
 
     def initial(self) -> World:
         """Both sides have begun, nobody is connected."""
@@ -406,11 +409,19 @@ class Window:
                 after, changed = self._led(rest, joiners, Due(timer))
                 yield f"node-1's limit {timer} runs out", self._world(after, changed, faults)
         for place, own in _different(joiners):
-            joiner = self.joiners[own]
+            for words, ended in self._joiner_limits(own):
+                yield words, self._world(number, _put(joiners, place, ended), faults)
+
+    def _joiner_limits(self, number: int) -> tuple[tuple[str, int], ...]:
+        if number not in self._limits_before:
+            joiner = self.joiners[number]
+            ended = []
             for timer in sorted(joiner.timers - {"probe"}) if joiner.runs else ():
-                rest_of = joiner._replace(timers=joiner.timers - {timer})
-                ended = self.joiners.of(self._took_part(rest_of, Due(timer)))
-                yield f"a joiner's limit {timer} runs out", self._world(number, _put(joiners, place, ended), faults)
+                rest = joiner._replace(timers=joiner.timers - {timer})
+                after = self.joiners.of(self._took_part(rest, Due(timer)))
+                ended.append((f"a joiner's limit {timer} runs out", after))
+            self._limits_before[number] = tuple(ended)
+        return self._limits_before[number]
 
     def _mended(self, now: World) -> Iterator[Step]:
         number, joiners, faults = now
@@ -441,9 +452,14 @@ class Window:
                 yield f"node-1 loses power, its disk says {switch}", of(off), self._hung_up(joiners)
                 lost = off._replace(process="lost")
                 yield f"node-1 is lost for good, its disk says {switch}", of(lost), self._hung_up(joiners)
+        known = frozenset(self.joiners[own].store for own in joiners)
         for place, own in _different(joiners):
-            for words, after in self._broken_joiner(self.joiners[own], joiners):
-                yield words, number, _put(joiners, place, self.joiners.of(after))
+            key = (own, known)
+            if key not in self._broken_before:
+                steps = self._broken_joiner(self.joiners[own], known)
+                self._broken_before[key] = tuple((words, self.joiners.of(after)) for words, after in steps)
+            for words, after in self._broken_before[key]:
+                yield words, number, _put(joiners, place, after)
 
     def _refused(self, sequencer: Sequencer, joiners: tuple[int, ...]) -> Iterator[tuple[str, int, tuple[int, ...]]]:
         idle = sequencer._replace(doing="")
@@ -455,7 +471,7 @@ class Window:
             taken_back = self.sequencers.of(idle._replace(switch="single", durable=True))
             yield ("node-1's disk refuses, the rename is taken back", *self._led(taken_back, joiners, Failed("disk")))
 
-    def _broken_joiner(self, joiner: Joiner, all_of_them: tuple[int, ...]) -> Iterator[tuple[str, Joiner]]:
+    def _broken_joiner(self, joiner: Joiner, known: frozenset[str]) -> Iterator[tuple[str, Joiner]]:
         if joiner.runs:
             yield "a joiner's window is killed", self._back(_without_window(joiner))
             if not joiner.cut:
@@ -463,7 +479,6 @@ class Window:
             if joiner.doing == "Match":
                 yield "a joiner cannot stop at N", self._took_part(joiner._replace(doing=""), Failed("refused"))
             if joiner.machine.phase == participant.ARMED and not joiner.store:
-                known = {self.joiners[number].store for number in all_of_them}
                 other = next(digest for digest in ALTERED if digest not in known)
                 yield "a joiner's block N is another one", joiner._replace(store=other)
         if not joiner.durable:
@@ -472,13 +487,13 @@ class Window:
 
     def _hung_up(self, joiners: tuple[int, ...]) -> tuple[int, ...]:
         """Node-1's side of every link is gone; the joiners hear what was sent before, then of the loss."""
-        changed = []
         for number in joiners:
-            joiner = self.joiners[number]._replace(peer=_plain(coordinator.Peer("")), outbound=())
-            if joiner.link:
-                joiner = _settled(joiner._replace(link="broken", far_lost=True))
-            changed.append(self.joiners.of(joiner))
-        return tuple(changed)
+            if number not in self._hung_up_before:
+                joiner = self.joiners[number]._replace(peer=_plain(coordinator.Peer("")), outbound=())
+                if joiner.link:
+                    joiner = _settled(joiner._replace(link="broken", far_lost=True))
+                self._hung_up_before[number] = self.joiners.of(joiner)
+        return tuple(self._hung_up_before[number] for number in joiners)
 
     # ---- properties -------------------------------------------------------------------------------------------------
 

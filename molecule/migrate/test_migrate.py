@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -218,14 +219,6 @@ def test_a_second_run_changes_nothing(lab: Settings, controller: Controller, mig
     assert before.changes() == []
 
 
-def test_what_only_reads_runs_alone(lab: Settings, controller: Controller, migration: Migration) -> None:
-    outcome = controller.run("reading", "--tags", "preflight,verify,status")
-    assert outcome.code == 0, outcome.errors()
-    assert outcome.count("changed") == 0
-    for host in lab.hosts:
-        assert f"{host.name}: mode raft" in outcome.text
-
-
 @pytest.mark.parametrize("way", fence.WAYS, ids=lambda way: way.name)
 def test_the_old_sequencer_comes_back_as_a_member_or_not_at_all(
     lab: Settings, migration: Migration, way: fence.Way, note: Callable[[str], None]
@@ -261,6 +254,9 @@ def test_a_writer_beside_the_unit_is_named(lab: Settings, controller: Controller
         judged = controller.run("verify", "--tags", "verify")
     for words in ("node-1: MAY BE A SECOND WRITER: process", "by-hand.service", "home /run/copy"):
         assert words in shown.text
+    for host in lab.hosts:
+        assert f"{host.name}: mode raft" in shown.text
+    assert (shown.code, shown.count("changed"), judged.count("changed")) == (0, 0, 0)
     assert judged.code != 0 and "second-node" in judged.text
 
 
@@ -307,7 +303,7 @@ def with_another_n(lab: Settings) -> contextlib.AbstractContextManager[None]:
 
 
 UNPROVABLE = {
-    "a member that cannot be read": (without_ssh, "may hold blocks that no other has: node-4"),
+    "a member that cannot be read": (without_ssh, r"may hold blocks that no other has: node-4.*evnode_rollback_trust"),
     "no receipt of the freeze": (without_receipts, "No member holds a receipt of the freeze"),
     "another block N": (with_another_n, "hold different histories"),
 }
@@ -324,7 +320,7 @@ def test_a_way_back_that_cannot_be_proven_is_refused(
         outcome = controller.run("refused", "--tags", "rollback")
         assert before.changes() == []
     assert outcome.code != 0
-    assert "Refused, and nothing was changed:" in outcome.text and reason in outcome.text, outcome.tail()
+    assert re.search(f"Refused, and nothing was changed:.*{reason}", outcome.text, re.DOTALL), outcome.tail()
     history.wait_for_height(lab, (history.height(lab, lab.hosts[1]) or 0) + 2)
 
 
