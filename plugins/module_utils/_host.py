@@ -26,11 +26,11 @@ from . import _disk, _strays
 from ._errors import HaError
 from ._files import read_bytes, read_link, sha256_file
 from ._peer_id import peer_id_in
-from ._proc import LISTEN, tcp_sockets
+from ._proc import listening_sockets
 from ._process import run as _run
-from ._rejoin import is_held
 from ._seal import record_path, sealed_state
 from ._systemd import show
+from ._units import is_held
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,15 +130,6 @@ def has_address(address: str, addresses: Sequence[str]) -> bool | None:
         return str(ipaddress.ip_address(address)) in addresses
     except ValueError:
         return None
-
-
-def listening_sockets(proc: str = "/proc") -> dict[int, set[str]]:
-    """Return the TCP ports that something listens on, with the inodes of the sockets."""
-    found: dict[int, set[str]] = {}
-    for seen in tcp_sockets(proc):
-        if seen.state == LISTEN:
-            found.setdefault(seen.port, set()).add(seen.inode)
-    return found
 
 
 def owners(sockets: dict[int, set[str]], proc: str = "/proc") -> dict[str, str]:

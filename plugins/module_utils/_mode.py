@@ -13,8 +13,8 @@ import typing as t
 
 from ._errors import HaError
 from ._files import fsync_dir, read_link, remove_files, switch_link
+from ._half_copy import marker_path, unfinished
 from ._raft_store import LOG, last_index
-from ._store.pull import marker_path, unfinished
 
 ABSENT = "absent"
 MODES = ("single", "follower", "raft")

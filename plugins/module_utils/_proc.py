@@ -36,6 +36,15 @@ def tcp_sockets(proc: str = "/proc") -> Iterator[TcpSocket]:
                 yield TcpSocket(words[3], port, peer_port, words[9])
 
 
+def listening_sockets(proc: str = "/proc") -> dict[int, set[str]]:
+    """Return the TCP ports that something listens on, with the inodes of the sockets."""
+    found: dict[int, set[str]] = {}
+    for seen in tcp_sockets(proc):
+        if seen.state == LISTEN:
+            found.setdefault(seen.port, set()).add(seen.inode)
+    return found
+
+
 def stat_fields(path: str) -> list[str]:
     """Return the fields of a process's ``stat`` that follow its name, the state first; none where there is no such."""
     try:

@@ -25,6 +25,7 @@ from ._mode import current, switch
 from ._packed import SWITCHING, pack
 from ._process import run as _run
 from ._raft_probe import RaftProbeError, ask_for
+from ._units import UNITS, is_held, rejoin_path, rejoin_unit
 from ._wait import SYSTEM_CLOCK, Clock
 
 if t.TYPE_CHECKING:
@@ -32,16 +33,10 @@ if t.TYPE_CHECKING:
 
 INTERVAL = 1.0
 """Seconds between two questions."""
-_UNITS = "/etc/systemd/system"
 
 
 class RejoinError(HaError):
     """The unit that brings a joiner back could not be installed or taken away."""
-
-
-def unit_name(unit: str) -> str:
-    """Return the name of the unit that asks."""
-    return f"evnode-rejoin-{unit}.service"
 
 
 class Rejoin(t.NamedTuple):
@@ -59,7 +54,7 @@ class Rejoin(t.NamedTuple):
     @property
     def name(self) -> str:
         """The unit that asks."""
-        return unit_name(self.unit)
+        return rejoin_unit(self.unit)
 
     @property
     def own(self) -> str:
@@ -77,26 +72,16 @@ class Rejoin(t.NamedTuple):
         return os.path.join(self.own, "rejoin.json")
 
 
-def unit_path(unit: str, units: str = _UNITS) -> str:
-    """Return the file of the unit that asks."""
-    return os.path.join(units, unit_name(unit))
-
-
-def is_held(unit: str, units: str = _UNITS) -> bool:
-    """Tell whether this joiner waits for proof, or did so when its rollback was broken off."""
-    return os.path.exists(unit_path(unit, units))
-
-
 def pause(wanted: Rejoin, *, run: Runner = _run) -> None:
     """End the questions for now: an answer that was asked for before must not count later."""
     if _systemd.active_state(wanted.name, run=run) not in ("inactive", "failed"):
         _systemd.stop(wanted.name, run=run)
 
 
-def install(wanted: Rejoin, *, python: str = sys.executable, units: str = _UNITS, run: Runner = _run) -> None:
+def install(wanted: Rejoin, *, python: str = sys.executable, units: str = UNITS, run: Runner = _run) -> None:
     """Put program and unit in place, for this boot and every later one. It does not ask yet."""
     _files.make_dirs(wanted.own, mode=0o700)
-    _files.write_atomic(wanted.program, pack((*SWITCHING, "_rejoin"), "_rejoin"), mode=0o600)
+    _files.write_atomic(wanted.program, pack((*SWITCHING, "_units", "_rejoin"), "_rejoin"), mode=0o600)
     _files.write_atomic(wanted.settings, json.dumps(wanted._asdict()).encode(), mode=0o600)
     lines = [
         "[Unit]",
@@ -112,7 +97,7 @@ def install(wanted: Rejoin, *, python: str = sys.executable, units: str = _UNITS
         "[Install]",
         "WantedBy=multi-user.target",
     ]
-    _files.write_atomic(unit_path(wanted.unit, units), ("\n".join(lines) + "\n").encode(), mode=0o644)
+    _files.write_atomic(rejoin_path(wanted.unit, units), ("\n".join(lines) + "\n").encode(), mode=0o644)
     _say(["enable", "--quiet", "--no-reload", "--", wanted.name], run)
     _systemd.daemon_reload(run=run)
 
@@ -122,13 +107,13 @@ def begin(wanted: Rejoin, *, run: Runner = _run) -> None:
     _systemd.start(wanted.name, run=run)
 
 
-def remove(wanted: Rejoin, *, units: str = _UNITS, run: Runner = _run) -> bool:
+def remove(wanted: Rejoin, *, units: str = UNITS, run: Runner = _run) -> bool:
     """Take unit and program away; True if there were any."""
     there = is_held(wanted.unit, units)
     if there:
         pause(wanted, run=run)
         _say(["disable", "--quiet", "--no-reload", "--", wanted.name], run)
-    gone = _files.remove_files([unit_path(wanted.unit, units), wanted.settings, wanted.program])
+    gone = _files.remove_files([rejoin_path(wanted.unit, units), wanted.settings, wanted.program])
     if there:
         _systemd.daemon_reload(run=run)
     return bool(gone)
@@ -181,7 +166,7 @@ def main(argv: list[str]) -> int:
             come_back(wanted)
         # Not ``remove``: that would wait for this very process to end.
         _say(["disable", "--quiet", "--no-reload", "--", wanted.name], _run)
-        _files.remove_files([unit_path(wanted.unit), wanted.settings, wanted.program])
+        _files.remove_files([rejoin_path(wanted.unit), wanted.settings, wanted.program])
     except HaError as exc:
         _tell(exc.message)
         return 1

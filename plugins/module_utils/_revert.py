@@ -18,14 +18,14 @@ import typing as t
 
 from . import _files, _journal, _rejoin, _systemd
 from ._errors import HaError
+from ._intake import intake_table, open_intake
 from ._mode import ABSENT, current, missing_files, switch
 from ._process import run as _run
 from ._raft_store import LOG, last_index
 from ._rpc import NodeClient, RpcError
 from ._seal import raft_dir_trouble, record_path, wipe
+from ._units import is_held, window_unit
 from ._wait import SYSTEM_CLOCK, Clock, wait_until
-from ._window.host import intake_table, open_intake
-from ._window.launch import window_unit
 
 if t.TYPE_CHECKING:
     from ._process import Runner
@@ -147,7 +147,7 @@ def hold(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted
     Only with all members stopped. What a joiner may ever have heard from the sequencer before counts no more.
     """
     mode = current(wanted.config_dir, wanted.unit)
-    held = _rejoin.is_held(wanted.unit, wanted.units)
+    held = is_held(wanted.unit, wanted.units)
     comes_back = wanted.resume_after > 0 and (mode == "raft" or held)
     if check:
         return Reverted([] if wanted.sequencer or mode != "raft" else [f"hold {wanted.service}"], {"held": True})
@@ -245,7 +245,7 @@ def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
 
 def release(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
     """Clean a joiner that a rollback has held and could not clean; only where the sequencer is the single one again."""
-    if not _rejoin.is_held(wanted.unit, wanted.units):
+    if not is_held(wanted.unit, wanted.units):
         return Reverted([], {})
     stopped = stop(wanted, check=check, run=run)
     cleaned = clean(wanted, check=check, run=run)
@@ -283,7 +283,7 @@ def resume(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Revert
     """Start a stopped member again as what it was."""
     if not check:
         _take_resume_back(wanted, run)
-    if _rejoin.is_held(wanted.unit, wanted.units):
+    if is_held(wanted.unit, wanted.units):
         return Reverted([], {})
     changes = _start_node(wanted, check, run)
     _note(wanted, "revert_resume", changes, check)

@@ -130,8 +130,8 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils._host import listening_sockets
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._port import Target, close, connect, listen
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._proc import listening_sockets
 
 
 def main() -> None:

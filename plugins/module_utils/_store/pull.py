@@ -20,7 +20,8 @@ import time
 import typing as t
 
 from .._errors import HaError
-from .._files import fsync_dir, make_dirs, read_bytes, write_atomic
+from .._files import fsync_dir, make_dirs, write_atomic
+from .._half_copy import marker_path, unfinished
 from .._wait import SYSTEM_CLOCK
 from . import tree
 from .client import Session, Source, SshLink
@@ -33,7 +34,6 @@ if t.TYPE_CHECKING:
 
     from .._wait import Clock
 
-MARKER = ".copying"
 HASHES = "store-hashes.json"
 _BATCH_BYTES = 32 * 1024 * 1024
 _BATCH_FILES = 2048
@@ -379,25 +379,6 @@ class Puller:
 
     def _write_marks(self, marks: Mapping[str, t.Any]) -> None:
         write_atomic(marker_path(self._state_dir), (json.dumps(marks, sort_keys=True) + "\n").encode(), mode=0o600)
-
-
-def marker_path(state_dir: str) -> str:
-    """Return the file whose presence says: the store on this host is half a copy, do not start on it."""
-    return os.path.join(state_dir, MARKER)
-
-
-def unfinished(state_dir: str) -> dict[str, t.Any]:
-    """Return the roots on this host that were begun and not proven, each with ``phase`` and ``from``."""
-    data = read_bytes(marker_path(state_dir))
-    if data is None:
-        return {}
-    try:
-        found = json.loads(data)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise StoreError(f"{marker_path(state_dir)} cannot be read; remove it once a last copy has been proven by hand")
-    return found
 
 
 def manifest(root: str, exclude: Sequence[str] = ()) -> Summary:

@@ -20,6 +20,7 @@ import typing as t
 
 from .. import _files, _systemd
 from .._errors import HaError
+from .._intake import close_intake, intake_table, open_intake
 from .._proc import LISTEN, tcp_sockets
 from .._process import run as _run
 from .._raft_probe import RaftProbeError, ask_for
@@ -819,53 +820,3 @@ class Participant(Machine):
         done = self.run(["systemctl", "enable", "--", self.settings.service], timeout=60)
         if done.rc != 0:
             raise HostError(f"systemctl enable {self.settings.service} failed: {done.stderr.strip()}")
-
-
-def intake_table(unit: str) -> str:
-    """Return the name of the nftables table (and of the iptables chain) that closes a unit's intake."""
-    return "evnode_ha_" + re.sub(r"[^A-Za-z0-9]", "_", unit)[:14]
-
-
-def close_intake(ports: t.Sequence[int], table: str, *, run: Runner = _run) -> None:
-    """Answer clients of these TCP ports with a reset, those with an open connection too; loopback stays open."""
-    open_intake(table, run=run)
-    listed = ", ".join(str(int(port)) for port in ports)
-    rules = (
-        f"add table inet {table}\n"
-        f"add chain inet {table} input {{ type filter hook input priority -150; policy accept; }}\n"
-        f"add rule inet {table} input ip daddr 127.0.0.0/8 accept\n"
-        f"add rule inet {table} input ip6 daddr ::1 accept\n"
-        f"add rule inet {table} input tcp dport {{ {listed} }} reject with tcp reset\n"
-    )
-    try:
-        done = run(["nft", "-f", "-"], stdin=rules)
-        if done.rc == 0:
-            return
-        reason = done.stderr.strip()
-    except HaError as exc:
-        reason = exc.message
-    tool = ["iptables", "-w"]
-    steps = [[*tool, "-N", table], [*tool, "-I", "INPUT", "-j", table]]
-    steps += [[*tool, "-A", table, "-d", "127.0.0.0/8", "-j", "RETURN"]]
-    refuse = ["-j", "REJECT", "--reject-with", "tcp-reset"]
-    steps += [[*tool, "-A", table, "-p", "tcp", "--dport", str(int(port)), *refuse] for port in ports]
-    for step in steps:
-        try:
-            done = run(step)
-            failed = done.stderr.strip() if done.rc != 0 else ""
-        except HaError as exc:
-            failed = exc.message
-        if failed:
-            raise HostError(f"neither nft ({reason}) nor iptables ({failed}) could close the ports {listed}")
-
-
-def open_intake(table: str, *, run: Runner = _run) -> None:
-    """Take ``close_intake`` back; nothing to take back is fine."""
-    for step in (
-        ["nft", "delete", "table", "inet", table],
-        ["iptables", "-w", "-D", "INPUT", "-j", table],
-        ["iptables", "-w", "-F", table],
-        ["iptables", "-w", "-X", table],
-    ):
-        with contextlib.suppress(HaError):
-            run(step)

@@ -18,6 +18,7 @@ from .. import _files, _journal, _systemd
 from .._errors import HaError
 from .._packed import SWITCHING, pack
 from .._process import run as _run
+from .._units import window_unit
 from .._wait import SYSTEM_CLOCK, Clock, wait_until
 from .host import Machine
 from .program import RECEIPT
@@ -28,9 +29,17 @@ if t.TYPE_CHECKING:
 
 _PARTS = (
     *SWITCHING,
+    "_intake",
     "_proc",
     "_rpc",
     "_seal",
+    "_store",
+    "_store.client",
+    "_store.disk",
+    "_store.pace",
+    "_store.pull",
+    "_store.tree",
+    "_store.wire",
     "_window",
     "_window.bus",
     "_window.coordinator",
@@ -52,11 +61,6 @@ WATCHDOG = 15
 
 class LaunchError(HaError):
     """A window could not be started or found again."""
-
-
-def window_unit(unit: str) -> str:
-    """Return the transient unit's name."""
-    return f"evnode-window-{unit}.service"
 
 
 def folder(settings: Settings) -> str:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _disk, _host
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _disk, _host, _proc
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import sha256_file
 
 FIB_TRIE = """Main:
@@ -68,7 +68,7 @@ def test_an_address_on_the_host(proc, address, found):
 
 
 def test_who_listens(proc):
-    sockets = _host.listening_sockets(proc)
+    sockets = _proc.listening_sockets(proc)
     assert sockets == {5001: {"4711"}}, "an established connection is no listener"
     assert _host.owners(sockets, proc) == {"5001": "other[77]"}
 
@@ -78,8 +78,8 @@ def test_this_machine_sees_its_own_listener():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        assert _host.owners({port: _host.listening_sockets()[port]})[str(port)].endswith(f"[{os.getpid()}]")
-    assert port not in _host.listening_sockets()
+        assert _host.owners({port: _proc.listening_sockets()[port]})[str(port)].endswith(f"[{os.getpid()}]")
+    assert port not in _proc.listening_sockets()
 
 
 def test_how_the_file_systems_are_mounted(tmp_path, monkeypatch, commands, proc):

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _raft_probe, _rejoin
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _raft_probe, _rejoin, _units
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._mode import ModeError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._raft_probe import RaftMember, RaftProbeError
@@ -105,7 +105,7 @@ def test_what_stays_on_the_host_is_complete_and_nobody_elses_to_read(wanted, tmp
     units.mkdir()
     order = []
     _rejoin.install(wanted, units=str(units), run=recorder(order))
-    assert _rejoin.is_held(wanted.unit, str(units))
+    assert _units.is_held(wanted.unit, str(units))
     assert order == [f"enable --quiet --no-reload -- {wanted.name}", "daemon-reload"]
     for path in (wanted.program, wanted.settings):
         assert os.stat(path).st_mode & 0o777 == 0o600

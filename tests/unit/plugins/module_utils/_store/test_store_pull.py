@@ -17,6 +17,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._half_copy import HalfCopyError, unfinished
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store import disk, pull, tree
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.tree import CHUNK, StoreError
 from tests.unit.plugins.module_utils._store.store_pair import MIB, Pair, PipeLink, real_bytes
@@ -517,12 +518,12 @@ def test_a_proof_of_one_root_says_nothing_about_another(pair: Pair) -> None:
     pair.source, pair.target = pair.source / "db/f", pair.base / "bin/f"
     with pair.puller() as puller:
         puller.last()
-    assert list(pull.unfinished(str(pair.state))) == [str(whole)]
+    assert list(unfinished(str(pair.state))) == [str(whole)]
     assert pair.marker().exists()
 
 
 def test_a_marker_that_cannot_be_read_is_not_taken_for_none(pair: Pair) -> None:
     pair.write("f", b"x")
     pair.marker().write_text("{")
-    with pair.puller() as puller, pytest.raises(StoreError, match=r"\.copying cannot be read"):
+    with pair.puller() as puller, pytest.raises(HalfCopyError, match=r"\.copying cannot be read"):
         puller.last()

@@ -21,6 +21,7 @@ import zipfile
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _journal, _raft_probe
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._intake import IntakeError, close_intake
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._raft_probe import RaftMember
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import RpcError
@@ -427,15 +428,15 @@ def test_the_intake_is_closed_until_what_was_accepted_is_in_blocks(settings):
 def test_without_nft_the_intake_is_closed_by_iptables(settings):
     _built, systemd = machine(settings)
     systemd.fails["nft -f"] = Result(1, "", "no nft")
-    host.close_intake([9090], "evnode_ha_ev_node", run=systemd)
+    close_intake([9090], "evnode_ha_ev_node", run=systemd)
     assert ["iptables", "-w", "-I", "INPUT", "-j", "evnode_ha_ev_node"] in [argv for argv, _stdin in systemd.commands]
 
 
 def test_neither_of_them_is_an_error(settings):
     _built, systemd = machine(settings)
     systemd.fails.update({"nft": Result(1, "", "no nft"), "iptables -w -N": Result(1, "", "no iptables")})
-    with pytest.raises(HostError, match=r"neither nft \(no nft\) nor iptables \(no iptables\)"):
-        host.close_intake([9090], "evnode_ha_ev_node", run=systemd)
+    with pytest.raises(IntakeError, match=r"neither nft \(no nft\) nor iptables \(no iptables\)"):
+        close_intake([9090], "evnode_ha_ev_node", run=systemd)
 
 
 # ---- the participant's side -------------------------------------------------------------------------------------
