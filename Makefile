@@ -65,6 +65,12 @@ standin: $(VENV)/.ready ## build the stand-in node
 	cd lab/standin
 	CGO_ENABLED=0 go build -trimpath -o ../../$(STANDIN) .
 
+.PHONY: geth
+geth: $(VENV)/.ready ## build the execution client for LAB_EXECUTION=geth, a module of the Go module proxy
+	mkdir -p build/geth
+	cd lab/execution/geth
+	CGO_ENABLED=0 go build -trimpath -o ../../../build/geth/geth github.com/ethereum/go-ethereum/cmd/geth
+
 .PHONY: lab
 lab: $(VENV)/.ready ## five hosts, no chain
 	$(LAB) up

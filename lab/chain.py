@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from lab import fleet, machine, processes
+from lab import execution, fleet, machine, processes
 from lab.errors import LabError
-from lab.layout import Layout, merge_settings, render
+from lab.layout import merge_settings, render
 from lab.rpc import Node, RpcError
 from lab.settings import Host, Settings
 from lab.shell import wait_for
@@ -138,15 +138,18 @@ def up(lab: Settings) -> int:
     start_da(lab)
     host = lab.hosts[0]
     if not (machine.root(host) / "etc/systemd/system" / f"{lab.layout.unit}.service").exists():
-        _install(host, lab.layout, program, lab.layout.names(address=host.address, da_address=da_address(lab)))
+        # Before the node's own unit, whose presence says that all of this is done.
+        application = execution.flags(execution.up(lab)) if execution.wanted() else ""
+        names = lab.layout.names(address=host.address, da_address=da_address(lab), application=application)
+        _install(lab, host, program, names)
         machine.execute(host, ["systemctl", "daemon-reload"])
         machine.execute(host, ["systemctl", "enable", "--quiet", f"{lab.layout.unit}.service"])
     machine.execute(host, ["systemctl", "start", f"{lab.layout.unit}.service"])
     return wait_for_blocks(lab, host, above=1)
 
 
-def _install(host: Host, layout: Layout, program: Path, names: dict[str, str]) -> None:
-    root = machine.root(host)
+def _install(lab: Settings, host: Host, program: Path, names: dict[str, str]) -> None:
+    layout, root = lab.layout, machine.root(host)
 
     def put(path: str, text: str, mode: int, user: str = "root", group: str = "root") -> None:
         target = root / path.lstrip("/")
@@ -179,6 +182,8 @@ def _install(host: Host, layout: Layout, program: Path, names: dict[str, str]) -
     }
     config = root / layout.home.lstrip("/") / "config" / "evnode.yaml"
     config.write_text(edit_yaml(config.read_text(encoding="utf-8"), settings), encoding="utf-8")
+    if execution.wanted():
+        execution.give_secret(host, lab)
     unit = f"/etc/systemd/system/{layout.unit}.service"
     for path, text in layout.files.items():
         put(path, render(text, names), 0o644)

@@ -19,7 +19,7 @@ LAYOUTS = Path(__file__).resolve().parent / "layouts"
 _PLACEHOLDER = re.compile(r"@([a-z0-9_]+)@")
 _KEYS = {
     "unit", "user", "group", "user_home", "home", "binary", "passphrase_file", "chain_id", "ports", "settings",
-    "unit_file", "drop_ins", "files", "inventory_vars",
+    "application", "unit_file", "drop_ins", "files", "inventory_vars",
 }  # fmt: skip
 
 
@@ -42,13 +42,16 @@ class Layout:
     chain_id: str
     ports: dict[str, int]
     settings: dict[str, Any]
+    application: str
+    """The application's own flags, for a chain without an execution client."""
     unit_file: str
     drop_ins: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     inventory_vars: dict[str, Any] = field(default_factory=dict)
 
-    def names(self, *, address: str, da_address: str) -> dict[str, str]:
-        """The values of the placeholders for a host with this address."""
+    def names(self, *, address: str, da_address: str, application: str = "") -> dict[str, str]:
+        """The values of the placeholders for a host with this address; `application` in place of the layout's own."""
+        ports = {f"{kind}_port": str(port) for kind, port in self.ports.items()}
         return {
             "address": address,
             "da_address": da_address,
@@ -60,7 +63,8 @@ class Layout:
             "binary": self.binary,
             "passphrase_file": self.passphrase_file,
             "chain_id": self.chain_id,
-            **{f"{kind}_port": str(port) for kind, port in self.ports.items()},
+            "application": application or render(self.application, ports),
+            **ports,
         }
 
 

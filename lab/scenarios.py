@@ -19,9 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lab import fleet
+from lab import execution, fleet
 from lab.settings import CHECKOUT, Settings, beside, from_environment
 
+# They need what `make geth` builds.
+_EVM = ("evm",)
 # Longest first, so that the last one to end is not one that was begun last.
 _LONGEST = ("migrate", "gates", "copy_then_follow", "chaos")
 
@@ -96,6 +98,11 @@ def main(argv: Sequence[str]) -> int:
         print(f"no such scenario: {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     names = [name for name in known if name in argv or not argv]
+    skipped = [name for name in names if name in _EVM and execution.program(CHECKOUT) is None]
+    if skipped and argv:
+        print(f"{', '.join(skipped)}: no execution client here; run `make geth` first", file=sys.stderr)
+        return 2
+    names = [name for name in names if name not in skipped]
     labs = beside(from_environment(), min(len(names), int(os.environ.get("LABS") or 1)))
     # Molecule remembers that it has created hosts, also those that are gone by now.
     _molecule("", "destroy", "--scenario-name", "default", environment={})
@@ -108,6 +115,8 @@ def main(argv: Sequence[str]) -> int:
         for lab in labs:
             fleet.down(lab)
         print(f"\n{table(results)}", flush=True)
+        for name in skipped:
+            print(f"{name}: SKIPPED, NOT TESTED: no execution client here; `make geth` builds one", flush=True)
     return 1 if any(result.code != 0 for result in results) else 0
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every scenario starts from: a fresh lab with a chain on node-1, and a controller to run playbooks on.
 
-A scenario's module may set `LAYOUT` to the name of a lab layout.
+A scenario's module may set `LAYOUT` to the name of a lab layout, and `EXECUTION` to an execution client.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _NOTES: list[str] = []
 def lab(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """A new lab with a producing chain; afterwards its network is whole and nothing is sent to it any more."""
     os.environ["LAB_LAYOUT"] = getattr(request.module, "LAYOUT", "default")
+    os.environ["LAB_EXECUTION"] = getattr(request.module, "EXECUTION", "")
     settings = from_environment()
     with fleet.exclusive(settings):
         # Not restored from a saved one: a DA node would remember blocks that the chain is about to make again.

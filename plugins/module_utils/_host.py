@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import glob
+import hashlib
 import ipaddress
 import json
 import os
@@ -24,10 +25,12 @@ import typing as t
 
 from . import _disk, _strays
 from ._errors import HaError
+from ._execution import facts
 from ._files import read_bytes, read_link, sha256_file
 from ._peer_id import peer_id_in
 from ._proc import listening_sockets
 from ._process import run as _run
+from ._rpc import bare_hex
 from ._seal import record_path, sealed_state
 from ._systemd import show
 from ._units import is_held
@@ -68,6 +71,8 @@ class Wanted(t.NamedTuple):
     state_dir: str = "/var/lib/evnode-ha"
     ports: Sequence[int] = ()
     space_paths: Sequence[str] = ()
+    execution_rpc: str | None = None
+    jwt_file: str | None = None
 
 
 def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[str, t.Any]:
@@ -106,6 +111,8 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
     host["held"] = is_held(wanted.unit) if wanted.unit else None
     host["strays"] = _strays.find(wanted.unit, run=run, proc=proc) if wanted.unit else None
     host["mode"] = _mode(wanted)
+    host["execution"] = facts(wanted.execution_rpc) if wanted.execution_rpc else None
+    host["jwt_sha256"] = _secret_fingerprint(wanted.jwt_file) if wanted.jwt_file else None
     return host
 
 
@@ -291,6 +298,15 @@ def _mode(wanted: Wanted) -> str | None:
     if target in _MODES:
         return target
     return "absent" if os.path.isdir(folder) else "unmanaged"
+
+
+def _secret_fingerprint(path: str) -> str | None:
+    """Return a checksum of a hex secret however it is written: with or without ``0x`` and a newline."""
+    content = read_bytes(path)
+    if content is None:
+        return None
+    secret = bare_hex(content.decode("ascii", "replace").strip()) or ""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _lines(path: str) -> list[str]:

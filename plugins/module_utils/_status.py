@@ -13,13 +13,12 @@ import json
 import socket
 import time
 import typing as t
-import urllib.error
-import urllib.request
 
 from . import _strays
 from ._errors import HaError
+from ._execution import ExecutionClient, ExecutionError
 from ._process import run as _run
-from ._rpc import NodeClient, RpcError, bare_hex
+from ._rpc import NodeClient, RpcError
 from ._systemd import active_state
 
 if t.TYPE_CHECKING:
@@ -31,44 +30,6 @@ if t.TYPE_CHECKING:
 _HEAD_TRIES = 5
 _HEAD_PAUSE_S = 0.03
 _EXPECTED = (HaError, OSError, ValueError, KeyError, TypeError, AttributeError)
-
-
-class ExecutionError(HaError):
-    """An execution client did not give the answer asked for."""
-
-
-class ExecutionClient:
-    """An execution client's JSON-RPC, the two questions that matter here."""
-
-    def __init__(self, url: str, *, timeout: float = 2.0) -> None:
-        """``url`` is http://host:port (a bare host:port is taken as that), ``timeout`` in seconds."""
-        self.url = url if "://" in url else f"http://{url}"
-        self._timeout = timeout
-
-    def block(self, height: int | None) -> dict[str, t.Any]:
-        """Return ``height`` and ``hash`` (hex) of a block, the newest for None."""
-        found = self._call("eth_getBlockByNumber", ["latest" if height is None else hex(height), False])
-        if not isinstance(found, dict):
-            raise ExecutionError(f"{self.url} has no block {'yet' if height is None else height}")
-        return {"height": int(found["number"], 16), "hash": bare_hex(found["hash"])}
-
-    def _call(self, method: str, params: list[t.Any]) -> t.Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.url, data=body, headers={"Content-Type": "application/json"})
-        try:
-            # An empty proxy table: a proxy of the environment must not see questions to this host.
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=self._timeout) as answer:
-                parsed = json.load(answer)
-        except urllib.error.HTTPError as exc:
-            raise ExecutionError(f"{self.url} answered {exc.code} to {method}") from exc
-        except (OSError, ValueError) as exc:
-            raise ExecutionError(f"{self.url} gave no answer to {method}: {getattr(exc, 'reason', exc)}") from exc
-        if not isinstance(parsed, dict) or parsed.get("error"):
-            raise ExecutionError(
-                f"{self.url} refused {method}: {parsed.get('error') if isinstance(parsed, dict) else parsed}"
-            )
-        return parsed.get("result")
 
 
 class Questions(t.NamedTuple):

@@ -61,6 +61,12 @@ options:
     type: list
     elements: path
     default: []
+  execution_rpc:
+    description: JSON-RPC of the node's execution client as this host reaches it; empty for a chain without one.
+    type: str
+  jwt_file:
+    description: File with the secret of the client's Engine API, to return its checksum.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -203,6 +209,14 @@ host:
     selinux:
       description: Whether SELinux enforces its policy; V(null) where there is none.
       type: bool
+    execution:
+      description:
+        - What the execution client says of itself, as C(version), C(genesis_hash), C(height) and C(hash) of its newest
+          block, and C(reason), why one of them is V(null).
+      type: dict
+    jwt_sha256:
+      description: Checksum of O(jwt_file), V(null) where there is none.
+      type: str
     upgrades:
       description: Active units that upgrade packages by themselves.
       type: list
@@ -233,6 +247,8 @@ def main() -> None:
             "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "space_paths": {"type": "list", "elements": "path", "default": []},
+            "execution_rpc": {"type": "str"},
+            "jwt_file": {"type": "path"},
         },
         supports_check_mode=True,
     )

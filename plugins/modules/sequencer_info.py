@@ -223,6 +223,11 @@ sequencer:
     namespaces:
       description: C(header) and C(data) namespace as the running node answers; null where it does not.
       type: dict
+    execution:
+      description:
+        - The execution client that the node drives, as C(eth_url), C(engine_url), C(genesis_hash) and
+          C(fee_recipient) of its flags; V(null) for a chain without one.
+      type: dict
     node:
       description:
         - What the running node says of itself, as C(height), C(age_s), the age of its newest block in seconds,

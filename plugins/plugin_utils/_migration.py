@@ -430,6 +430,8 @@ def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> l
             f"lag {lag if lag is not None else 'unknown'}",
             f"unit {'active' if status.get('unit_active') else 'not active'}",
         ]
+        if status.get("execution"):
+            words.append(f"execution {status['execution']['height']} {str(status['execution']['hash'])[:16]}")
         line = ", ".join(words).replace(":,", ":", 1)
         lines.append(line if height is not None else f"{line} ({reasons.get('height', 'no answer')})")
         lines += [f"{name}: MAY BE A SECOND WRITER: {words}" for words in beside.get(name, [])]

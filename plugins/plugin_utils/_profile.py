@@ -34,6 +34,9 @@ _EXPECTED_VARIABLES = frozenset(
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "busybox", "env", "sudo", "su", "runuser", "setpriv", "tmux"})
 # A process's start is known to a second only, and counted from a boot time that clock corrections move.
 _CLOCK_SLACK_S = 5.0
+_EVM_FLAGS = frozenset(
+    f"--evm.{name}" for name in ("eth-url", "engine-url", "jwt-secret-file", "genesis-hash", "fee-recipient")
+)
 # How long a node may take to answer, and to make a block, when preflight meets it right after its start.
 _PATIENCE_S = 5.0
 _STALE_S, _STALE_BLOCKS = 10.0, 5
@@ -116,6 +119,23 @@ class Reading:
         """The file with the execution client's secret, absolute."""
         found = _node_flags.application_value(self.line.application, _node_flags.JWT_FLAGS)
         return self._absolute(self.overrides.get("jwt_file") or found)
+
+    @property
+    def execution(self) -> dict[str, str | None] | None:
+        """The execution client that the node drives, None for a chain without one."""
+        flags = self.line.application
+        if not any(word.partition("=")[0] in _EVM_FLAGS for word in flags):
+            return None
+
+        def value(name: str, default: str | None = None) -> str | None:
+            return _node_flags.application_value(flags, [f"evm.{name}"]) or default
+
+        return {
+            "eth_url": value("eth-url", "http://localhost:8545"),
+            "engine_url": value("engine-url", "http://localhost:8551"),
+            "genesis_hash": value("genesis-hash"),
+            "fee_recipient": value("fee-recipient"),
+        }
 
     @property
     def signer_file(self) -> str | None:
@@ -201,6 +221,7 @@ class Reading:
             },
             "passphrase_file": self.passphrase_file,
             "jwt_file": self.jwt_file,
+            "execution": self.execution,
             "application_flags": _node_flags.mask_arguments(self.line.application),
             "evnode_flags": _node_flags.mask_settings(self.line.flags),
             "effective": self._shown_settings(),

@@ -205,6 +205,13 @@ def _execution(chain: Chain, answering: Mapping[str, Status]) -> list[Verdict]:
     """Execution clients agree with each other where there are any, and are not behind their nodes."""
     clients = {member: status["execution"] for member, status in answering.items() if status.get("execution")}
     verdicts: list[Verdict] = []
+    for member, status in answering.items():
+        reason = (status.get("reasons") or {}).get("execution")
+        if not status.get("execution") and reason not in (None, "not asked"):
+            remedy = "look at the client's unit and journal: without it this member makes no block and follows none"
+            verdicts.append(
+                Verdict("execution-silent", BLOCK, member, "an answer of its execution client", str(reason), remedy)
+            )
     if not clients:
         return verdicts
     heights = sorted({height for client in clients.values() for height in client.get("hashes") or {}}, key=int)

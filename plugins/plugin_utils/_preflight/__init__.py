@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._verdicts import worst_first
-from . import access, clocks, hosts, inventory, joiners, network, sequencer
+from . import access, clocks, execution, hosts, inventory, joiners, network, sequencer
 from .evidence import Evidence
 
 if t.TYPE_CHECKING:
@@ -30,6 +30,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Verdict]], ...] = (
     access.forks,
     access.tasks,
     hosts.platform,
+    execution.execution,
     joiners.joiners,
     joiners.beside,
     joiners.raft_dirs,

@@ -18,6 +18,7 @@ from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _profil
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight import (
     access,
     clocks,
+    execution,
     hosts,
     inventory,
     joiners,
@@ -86,7 +87,7 @@ def in_code() -> dict[str, set[str]]:
     for identity, severities in (
         *(
             call
-            for module in (access, clocks, hosts, inventory, joiners, network, sequencer)
+            for module in (access, clocks, execution, hosts, inventory, joiners, network, sequencer)
             for call in calls(module, {"Verdict": 1, "_least": None})
         ),
         *calls(_profile, {"_problem": None}),

@@ -73,8 +73,14 @@ func (a *App) Init() ([]byte, error) {
 	return root, a.db.Commit(b)
 }
 
+// Filter returns the transactions that can be in the next block: what this application does not understand it ignores.
+func (a *App) Filter(_ uint64, txs [][]byte) ([][]byte, error) { return txs, nil }
+
+// Reconcile has nothing to do: the application's database goes with the node's own.
+func (a *App) Reconcile(uint64, func(uint64) (uint64, [][]byte, error)) error { return nil }
+
 // Execute applies the transactions of a block and returns the new hash. Executing a block twice changes nothing.
-func (a *App) Execute(height uint64, txs [][]byte) ([]byte, error) {
+func (a *App) Execute(height, _ uint64, txs [][]byte) ([]byte, error) {
 	b := &kvdb.Batch{}
 	valid := uint64(0)
 	for _, tx := range txs {

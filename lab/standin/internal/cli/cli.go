@@ -18,6 +18,7 @@ import (
 
 	"evnode.dev/standin/internal/app"
 	"evnode.dev/standin/internal/chainstore"
+	"evnode.dev/standin/internal/evm"
 	"evnode.dev/standin/internal/genesis"
 	"evnode.dev/standin/internal/identity"
 	"evnode.dev/standin/internal/node"
@@ -72,13 +73,26 @@ func startCmd() *cobra.Command {
 			if (cfg.Node.Aggregator || cfg.Node.Promotable) && cfg.DAAddress() == "" {
 				return errors.New("DA address is required when aggregator or promotable mode is enabled")
 			}
-			passphraseFile, _ := cmd.Flags().GetString(settings.FlagPassphraseFile)
-			endpoint, _ := cmd.Flags().GetString("kv-endpoint")
-			return node.Run(cfg, passphraseFile, endpoint, node.NewLogger(cfg))
+			text := func(flag string) string {
+				value, _ := cmd.Flags().GetString(flag)
+				return value
+			}
+			return node.Run(cfg, node.Options{
+				PassphraseFile: text(settings.FlagPassphraseFile), KVEndpoint: text("kv-endpoint"),
+				EVM: evm.Settings{
+					EthURL: text("evm.eth-url"), EngineURL: text("evm.engine-url"), SecretFile: text("evm.jwt-secret-file"),
+					GenesisHash: text("evm.genesis-hash"), FeeRecipient: text("evm.fee-recipient"),
+				},
+			}, node.NewLogger(cfg))
 		},
 	}
 	settings.AddFlags(cmd)
 	cmd.Flags().String("kv-endpoint", "", "host:port of the application's HTTP server")
+	cmd.Flags().String("evm.eth-url", "http://localhost:8545", "JSON-RPC of the execution client")
+	cmd.Flags().String("evm.engine-url", "http://localhost:8551", "Engine API of the execution client")
+	cmd.Flags().String("evm.jwt-secret-file", "", "file that holds the secret of the Engine API; makes this an EVM chain")
+	cmd.Flags().String("evm.genesis-hash", "", "hash of the execution client's genesis block")
+	cmd.Flags().String("evm.fee-recipient", "0x0000000000000000000000000000000000000000", "receiver of the fees")
 	return cmd
 }
 

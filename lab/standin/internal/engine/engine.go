@@ -16,7 +16,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"evnode.dev/standin/internal/app"
 	"evnode.dev/standin/internal/chainstore"
 	"evnode.dev/standin/internal/genesis"
 	"evnode.dev/standin/internal/ledger"
@@ -27,17 +26,42 @@ import (
 	"evnode.dev/standin/internal/signer"
 )
 
+// Executor applies blocks: the application in this process, or an execution client beside it.
+type Executor interface {
+	// Init returns the hash of the first state.
+	Init() ([]byte, error)
+	// Reconcile brings the executor to the height of the node's store, whose blocks it may read.
+	Reconcile(height uint64, read func(height uint64) (time uint64, txs [][]byte, err error)) error
+	// Filter returns those transactions that can be in the next block, which will have this time.
+	Filter(time uint64, txs [][]byte) ([][]byte, error)
+	// Execute applies a block and returns the new hash.
+	Execute(height, time uint64, txs [][]byte) ([]byte, error)
+	// Take returns the transactions that came in since the last time.
+	Take() [][]byte
+}
+
 // Env is what all roles of a process share.
 type Env struct {
 	Config  *settings.Config
 	Genesis *genesis.Genesis
 	Store   *chainstore.Store
-	App     *app.App
+	App     Executor
 	Signer  *signer.Signer // nil on a node that only follows
 	Host    *p2p.Host
 	Raft    *raftnode.Node // nil if Raft is off
 	Rules   *ledger.Rules
 	Log     zerolog.Logger
+}
+
+// reconcile brings the executor to the height of the store.
+func (e *Env) reconcile(height uint64) error {
+	return e.App.Reconcile(height, func(at uint64) (uint64, [][]byte, error) {
+		block, err := e.Store.Block(at)
+		if err != nil {
+			return 0, nil, err
+		}
+		return block.Header.Time, block.Data.Txs, nil
+	})
 }
 
 // worker is the part of a role that makes or follows blocks.

@@ -52,6 +52,8 @@ func newWorld(t *testing.T) *world {
 	}}
 }
 
+func kv(e *Env) *app.App { return e.App.(*app.App) }
+
 func (w *world) env(t *testing.T, peers string) *Env {
 	t.Helper()
 	cfg := settings.Default()
@@ -117,7 +119,7 @@ func TestFollowerTakesTheHistoryAndThenTheTip(t *testing.T) {
 	w := newWorld(t)
 	leader := w.env(t, "")
 	stop := run(t, NewLeader(leader))
-	leader.App.Inject([]byte("colour=red"))
+	kv(leader).Inject([]byte("colour=red"))
 	eventually(t, "block 20", func() bool { return leader.Store.Height() >= 20 })
 	follower := w.env(t, leader.Host.Addresses()[0])
 	follower.Signer = nil
@@ -133,10 +135,10 @@ func TestFollowerTakesTheHistoryAndThenTheTip(t *testing.T) {
 	if err != nil || string(a) != string(b) {
 		t.Fatalf("last blocks differ: %x %x %v", a, b, err)
 	}
-	if v, ok := follower.App.Value("colour"); !ok || v != "red" {
+	if v, ok := kv(follower).Value("colour"); !ok || v != "red" {
 		t.Fatalf("follower's application has %q", v)
 	}
-	if string(follower.App.Root()) != string(leader.App.Root()) {
+	if string(kv(follower).Root()) != string(kv(leader).Root()) {
 		t.Fatal("application hashes differ")
 	}
 	if leader.Store.Counter(chainstore.KeyLastSubmittedHeader) == 0 || leader.Store.Counter(chainstore.KeyDAIncluded) == 0 {

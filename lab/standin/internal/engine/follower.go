@@ -65,6 +65,9 @@ func (f *follower) start(parent context.Context) error {
 			return fmt.Errorf("failed to start syncer: failed to initialize syncer state: %w", err)
 		}
 	}
+	if err := f.env.reconcile(state.Height); err != nil {
+		return fmt.Errorf("failed to start syncer: failed to sync execution layer: %w", err)
+	}
 	f.log.Info().Uint64("height", state.Height).Uint64("da_height", state.DAHeight).Str("chain_id", state.ChainID).
 		Msg("initialized syncer state")
 	f.mu.Lock()
@@ -226,7 +229,7 @@ func (f *follower) apply(state *ledger.State, b *ledger.Block, source string) er
 	if err := f.env.Rules.Check(state, b); err != nil {
 		return err
 	}
-	root, err := f.env.App.Execute(b.Header.Height, b.Data.Txs)
+	root, err := f.env.App.Execute(b.Header.Height, b.Header.Time, b.Data.Txs)
 	if err != nil {
 		err = fmt.Errorf("failed to execute transactions: %w", err)
 		f.critical(err)

@@ -37,6 +37,8 @@ type producer struct {
 	wg     sync.WaitGroup
 	state  *ledger.State
 	done   bool // the begun block was committed
+
+	dropped [][]byte // what the executor left out of the begun block
 }
 
 func newProducer(env *Env) *producer {
@@ -96,6 +98,9 @@ func (p *producer) initialize() error {
 	}
 	if err := p.env.Store.SetState(state); err != nil {
 		return fmt.Errorf("failed to commit batch: %w", err)
+	}
+	if err := p.env.reconcile(state.Height); err != nil {
+		return fmt.Errorf("failed to sync execution layer: %w", err)
 	}
 	p.state = state
 	p.done = p.env.Store.Pending() == nil
@@ -208,7 +213,10 @@ func (p *producer) produce(ctx context.Context) error {
 	if block != nil && block.Header.Height == height && !p.done {
 		p.log.Info().Uint64("height", height).Msg("using pending block")
 	} else {
-		block = p.begin(height)
+		var err error
+		if block, err = p.begin(height); err != nil {
+			return err
+		}
 		if err := env.Store.SetPending(block); err != nil {
 			return fmt.Errorf("failed to save block data: %w", err)
 		}
@@ -217,7 +225,7 @@ func (p *producer) produce(ctx context.Context) error {
 	if env.Raft != nil && !env.Raft.HasQuorum() {
 		return errNoQuorum
 	}
-	root, err := env.App.Execute(height, block.Data.Txs)
+	root, err := env.App.Execute(height, block.Header.Time, block.Data.Txs)
 	if err != nil {
 		return fmt.Errorf("failed to apply block: %w", p.critical(fmt.Errorf("failed to execute transactions: %w", err)))
 	}
@@ -240,6 +248,11 @@ func (p *producer) produce(ctx context.Context) error {
 	for _, tx := range block.Data.Txs {
 		included[string(tx)]++
 	}
+	// They leave the queue as well; one that could be in a later block is still in the executor's own pool.
+	for _, tx := range p.dropped {
+		included[string(tx)]++
+	}
+	p.dropped = nil
 	err = env.Store.Append(block, next, func(b *kvdb.Batch) {
 		b.Delete("m/pending_header")
 		for _, e := range env.Store.Queue() {
@@ -259,7 +272,7 @@ func (p *producer) produce(ctx context.Context) error {
 }
 
 // begin makes the next block out of the queue. The first block of a chain carries the genesis time.
-func (p *producer) begin(height uint64) *ledger.Block {
+func (p *producer) begin(height uint64) (*ledger.Block, error) {
 	h := ledger.Header{
 		ChainID: p.env.Genesis.ChainID, Height: height, Time: uint64(p.env.Genesis.StartTime.UnixNano()),
 		AppHash: p.state.AppHash, ProposerAddress: p.env.Signer.Address(),
@@ -271,15 +284,38 @@ func (p *producer) begin(height uint64) *ledger.Block {
 			h.LastHeaderHash, b.Data.LastDataHash = last.Header.Hash(), last.DataHash()
 		}
 	}
+	var queued [][]byte
 	for i, e := range p.env.Store.Queue() {
 		if i == maxTxsPerBlock {
 			break
 		}
-		b.Data.Txs = append(b.Data.Txs, e.Value)
+		queued = append(queued, e.Value)
 	}
+	var err error
+	if b.Data.Txs, err = p.env.App.Filter(h.Time, queued); err != nil {
+		return nil, fmt.Errorf("failed to filter transactions: %w", err)
+	}
+	p.dropped = without(queued, b.Data.Txs)
 	h.DataHash = b.Data.Commitment()
 	b.Header = h
-	return b
+	return b, nil
+}
+
+// without returns the transactions that are not among others, in their order.
+func without(all, others [][]byte) [][]byte {
+	count := map[string]int{}
+	for _, tx := range others {
+		count[string(tx)]++
+	}
+	var left [][]byte
+	for _, tx := range all {
+		if count[string(tx)] > 0 {
+			count[string(tx)]--
+		} else {
+			left = append(left, tx)
+		}
+	}
+	return left
 }
 
 func (p *producer) backlogged() bool {

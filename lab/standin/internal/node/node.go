@@ -20,6 +20,7 @@ import (
 	"evnode.dev/standin/internal/app"
 	"evnode.dev/standin/internal/chainstore"
 	"evnode.dev/standin/internal/engine"
+	"evnode.dev/standin/internal/evm"
 	"evnode.dev/standin/internal/genesis"
 	"evnode.dev/standin/internal/identity"
 	"evnode.dev/standin/internal/ledger"
@@ -54,12 +55,35 @@ func NewLogger(cfg *settings.Config) zerolog.Logger {
 	return log.With().Timestamp().Str("component", "main").Logger()
 }
 
-// Run opens everything and runs until a signal or a failure ends it. passphraseFile is read only by a node that signs.
-func Run(cfg *settings.Config, passphraseFile, kvEndpoint string, log zerolog.Logger) error {
-	if kvEndpoint == "" {
+// Options are what the command line says beside the node's own settings. PassphraseFile is read only by a node that
+// signs; with a secret file for an execution client there is no key-value application.
+type Options struct {
+	PassphraseFile, KVEndpoint string
+	EVM                        evm.Settings
+}
+
+// executor opens the application.
+func executor(cfg *settings.Config, options Options, log zerolog.Logger) (engine.Executor, error) {
+	if options.EVM.SecretFile != "" {
+		return evm.Open(options.EVM, log)
+	}
+	if options.KVEndpoint == "" {
 		log.Info().Msg("KV endpoint flag not set, using default from http_server")
 	}
 	application, err := app.Open(filepath.Join(cfg.DataDir(), AppDir))
+	if err != nil || options.KVEndpoint == "" {
+		return application, err
+	}
+	if err := application.Serve(options.KVEndpoint); err != nil {
+		return nil, fmt.Errorf("failed to start KV executor HTTP server: %w", err)
+	}
+	log.Info().Str("endpoint", options.KVEndpoint).Msg("KV executor HTTP server started")
+	return application, nil
+}
+
+// Run opens everything and runs until a signal or a failure ends it.
+func Run(cfg *settings.Config, options Options, log zerolog.Logger) error {
+	application, err := executor(cfg, options, log)
 	if err != nil {
 		return err
 	}
@@ -73,12 +97,6 @@ func Run(cfg *settings.Config, passphraseFile, kvEndpoint string, log zerolog.Lo
 	if err != nil {
 		return err
 	}
-	if kvEndpoint != "" {
-		if err := application.Serve(kvEndpoint); err != nil {
-			return fmt.Errorf("failed to start KV executor HTTP server: %w", err)
-		}
-		log.Info().Str("endpoint", kvEndpoint).Msg("KV executor HTTP server started")
-	}
 	gen, err := genesis.Load(genesis.Path(cfg.Home))
 	if err != nil {
 		return fmt.Errorf("failed to load genesis: %w", err)
@@ -88,7 +106,7 @@ func Run(cfg *settings.Config, passphraseFile, kvEndpoint string, log zerolog.Lo
 	}
 	env := &engine.Env{Config: cfg, Genesis: gen, Store: store, App: application, Rules: &ledger.Rules{}, Log: log}
 	if cfg.Node.Aggregator || cfg.Node.Promotable {
-		if env.Signer, err = openSigner(cfg, passphraseFile); err != nil {
+		if env.Signer, err = openSigner(cfg, options.PassphraseFile); err != nil {
 			return err
 		}
 	}

@@ -507,3 +507,66 @@ def test_clocks_are_apart_by_what_can_be_proven(one, other, seconds):
 def test_a_slow_connection_proves_nothing_about_a_clock(world):
     world["hosts"]["node-4"]["clock"].update(epoch=1003.2, controller_before=1000.0, controller_after=1006.0)
     assert found(world) == set()
+
+
+URL, ENGINE = "http://localhost:8545", "http://127.0.0.1:8551"
+
+
+def with_clients(world: World) -> None:
+    """A client on every host, filled where the node has blocks."""
+    world["sequencer"].update(
+        execution={"eth_url": URL, "engine_url": ENGINE, "genesis_hash": "0xg", "fee_recipient": None},
+        jwt_file="/etc/jwt",
+    )
+    for name, entry in world["hosts"].items():
+        height = 20 if name == "node-1" else 0
+        entry["execution"] = {"version": "geth", "genesis_hash": "g", "height": height, "hash": "h", "reason": None}
+        entry["jwt_sha256"] = "s" if name == "node-1" else None
+
+
+def client(name: str, **values: t.Any) -> Callable[[World], None]:
+    return lambda world: world["hosts"][name]["execution"].update(values)
+
+
+def test_clients_that_fit(world):
+    with_clients(world)
+    assert found(world) == set()
+    world["hosts"]["node-2"]["jwt_sha256"] = "s"
+    # A node that has stored its block later than its client has executed it, and one that is about to.
+    client("node-1", height=21)(world)
+    assert found(world) == set()
+    client("node-1", height=19)(world)
+    assert found(world) == set()
+
+
+def test_a_chain_without_clients_is_not_asked_for_any(world):
+    assert not any(verdict.id.startswith("execution") for verdict in judge(Evidence(**world)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "identity", "member"),
+    [
+        (client("node-3", height=None, reason="refused"), "execution-silent", "node-3"),
+        (client("node-3", genesis_hash="other"), "execution-genesis", "node-3"),
+        (client("node-3", height=1), "execution-ahead", "node-3"),
+        (client("node-1", height=18), "execution-behind", "node-1"),
+        (change_host("node-3", jwt_sha256="t"), "jwt-differs", "node-3"),
+        (lambda world: world["sequencer"]["execution"].update(eth_url="http://el:8545"), "execution-shared", "node-1"),
+        (
+            lambda world: world["sequencer"]["execution"].update(engine_url="http://10.0.0.7:8551"),
+            "execution-shared",
+            "node-1",
+        ),
+    ],
+)
+def test_clients_that_do_not_fit(world: World, spoil: Callable[[World], None], identity: str, member: str):
+    with_clients(world)
+    spoil(world)
+    assert found(world) == {(identity, "block", member)}
+
+
+def test_a_joiner_that_follows_already_may_have_a_client_with_blocks(world):
+    with_clients(world)
+    client("node-3", height=12)(world)
+    world["hosts"]["node-3"].update(home_has_blocks=True, home_genesis_sha256="g1", mode="follower")
+    assert found(world) == set()

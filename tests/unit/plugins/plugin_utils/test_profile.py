@@ -351,3 +351,19 @@ def test_what_else_is_seen(case: Case, spoil: t.Callable[[Case], None], name: st
 def test_enough_open_files(case: Case, limit: str) -> None:
     case.raw["properties"]["LimitNOFILE"] = limit
     assert case.problems() == {}
+
+
+def test_a_chain_without_an_execution_client(case: Case) -> None:
+    assert case.profile()["execution"] is None
+
+
+def test_the_execution_client_is_read_from_the_flags(case: Case) -> None:
+    case.arguments += ["--evm.jwt-secret-file", "/etc/jwt", "--evm.engine-url=http://127.0.0.1:9551"]
+    case.raw["process"]["argv"] = ["/opt/node", *case.arguments]
+    case.raw["unit_settings"]["exec_start"] = ["/opt/node", *case.arguments]
+    assert case.profile()["execution"] == {
+        "eth_url": "http://localhost:8545",
+        "engine_url": "http://127.0.0.1:9551",
+        "genesis_hash": None,
+        "fee_recipient": None,
+    }

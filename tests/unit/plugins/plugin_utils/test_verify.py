@@ -232,6 +232,11 @@ def test_execution_clients(statuses):
     assert bad(verify(chain(statuses))) == {("execution-differs", "block", "node-3")}
     statuses["node-3"]["execution"] = {"height": 2, "hash": "e2", "hashes": {"10": None, "14": None}}
     assert bad(verify(chain(statuses))) == {("execution-behind", "block", "node-3")}
+    statuses["node-3"]["execution"] = None
+    statuses["node-3"]["reasons"] = {"execution": "http://localhost:8545 gave no answer: refused"}
+    assert bad(verify(chain(statuses))) == {("execution-silent", "block", "node-3")}
+    statuses["node-3"]["reasons"] = {"execution": "not asked"}
+    assert bad(verify(chain(statuses))) == set()
 
 
 def test_hashes_in_any_case_and_integer_heights(statuses):

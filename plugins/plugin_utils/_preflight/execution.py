@@ -1,0 +1,89 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+
+"""Execution clients: one for each node, of one genesis, no further than their nodes."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+from urllib.parse import urlsplit
+
+from .._verdicts import BLOCK, OK, Verdict
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .evidence import Data, Evidence
+
+# A block is executed a moment before the node has stored it.
+_AHEAD = 1
+
+
+def execution(evidence: Evidence) -> Iterator[Verdict]:
+    """Judge the clients of a chain that has them."""
+    asked = evidence.sequencer.get("execution")
+    if not asked or not evidence.sequencers:
+        return
+    source = evidence.sequencers[0]
+    shared = sorted({str(asked[key]) for key in ("eth_url", "engine_url") if not _is_local(str(asked.get(key)))})
+    if shared:
+        remedy = "run a client on the sequencer's own host, reached over loopback, and one on every joiner"
+        expected = "a client of its own for every node: members get the sequencer's flags byte for byte"
+        yield Verdict("execution-shared", BLOCK, source, expected, f"one at {', '.join(shared)}", remedy)
+        return
+    origin = evidence.answering.get(source, {})
+    wanted = (origin.get("execution") or {}).get("genesis_hash")
+    for name, host in evidence.answering.items():
+        client = host.get("execution") or {}
+        if client.get("height") is None:
+            remedy = f"start an execution client of the chain's genesis on this host, answering at {asked['eth_url']}"
+            found = str(client.get("reason") or "it was not asked")
+            yield Verdict("execution-silent", BLOCK, name, "an answer of its execution client", found, remedy)
+            continue
+        yield from _client(evidence, name, host, client, wanted)
+    yield from _secrets(evidence, origin)
+
+
+def _client(evidence: Evidence, name: str, host: Data, client: Data, wanted: str | None) -> Iterator[Verdict]:
+    found = client["genesis_hash"]
+    if wanted and found != wanted:
+        remedy = "initialize this host's client with the genesis file of the sequencer's"
+        yield Verdict("execution-genesis", BLOCK, name, f"a client of genesis {wanted}", str(found), remedy)
+        return
+    if evidence.migrated:
+        return
+    height = int(client["height"])
+    if name in evidence.sequencers:
+        node = (evidence.sequencer.get("node") or {}).get("height")
+        if node is not None and height < int(node) - _AHEAD:
+            remedy = "find out from both journals why the client does not take the node's blocks"
+            yield Verdict("execution-behind", BLOCK, name, f"a client at {node}, like its node", str(height), remedy)
+            return
+    elif not host.get("home_has_blocks") and height > 0:
+        remedy = "empty the client's data directory: the node has no block yet and would roll all of these back"
+        yield Verdict("execution-ahead", BLOCK, name, "a client without blocks, like its node", str(height), remedy)
+        return
+    yield Verdict("execution-ready", OK, name, "a client of the chain's genesis", str(client.get("version")))
+
+
+def _secrets(evidence: Evidence, origin: Data) -> Iterator[Verdict]:
+    own = origin.get("jwt_sha256")
+    for name, host in evidence.answering.items():
+        other = host.get("jwt_sha256")
+        if own and other and other != own:
+            where = evidence.sequencer.get("jwt_file")
+            remedy = f"give this host's client the sequencer's secret and restart it, or remove an unused {where}"
+            expected = f"the sequencer's secret in {where}, or none yet"
+            yield Verdict("jwt-differs", BLOCK, name, expected, "another one, which would be overwritten", remedy)
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
