@@ -24,6 +24,7 @@ UNIT = "geth"
 USER = "geth"
 HOME = "/var/lib/geth"
 ETH_PORT, ENGINE_PORT = 8545, 8551
+PROXY_PORTS = (8645, 8651)
 FEE_RECIPIENT = "0x00000000000000000000000000000000000fee01"
 _NO_HASH = f"0x{0:064x}"
 _PROGRAM = "/usr/local/bin/geth"
@@ -45,6 +46,20 @@ TimeoutStopSec=60
 [Install]
 WantedBy=multi-user.target
 """
+_PROXY = "/usr/local/lib/evm-proxy.py"
+_PROXY_FILE = f"""\
+[Unit]
+Description=Translates between the real evm node and geth
+After={UNIT}.service
+
+[Service]
+User={USER}
+ExecStart=/usr/bin/python3 {_PROXY} {ETH_PORT} {ENGINE_PORT} {PROXY_PORTS[0]} {PROXY_PORTS[1]}
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def program(checkout: Path) -> Path | None:
@@ -61,10 +76,16 @@ def wanted(environ: Mapping[str, str] = os.environ) -> bool:
     return bool(chosen)
 
 
+def translated(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the node is the real one, which does not speak to geth as the stand-in does."""
+    return bool(environ.get("EVNODE_BINARY"))
+
+
 def flags(genesis_hash: str) -> str:
     """What a node needs on its command line to drive the client of its own host."""
+    eth, engine = PROXY_PORTS if translated() else (ETH_PORT, ENGINE_PORT)
     return (
-        f"--evm.eth-url http://127.0.0.1:{ETH_PORT} --evm.engine-url http://127.0.0.1:{ENGINE_PORT} "
+        f"--evm.eth-url http://127.0.0.1:{eth} --evm.engine-url http://127.0.0.1:{engine} "
         f"--evm.jwt-secret-file {_SECRET} --evm.genesis-hash {genesis_hash} --evm.fee-recipient {FEE_RECIPIENT}"
     )
 
@@ -119,6 +140,11 @@ def _install(host: Host, client: Path, secret: str) -> None:
     machine.execute(host, ["tee", f"/etc/systemd/system/{UNIT}.service"], stdin=_UNIT_FILE)
     machine.execute(host, ["systemctl", "daemon-reload"])
     machine.execute(host, ["systemctl", "enable", "--now", "--quiet", f"{UNIT}.service"])
+    if translated():
+        machine.execute(host, ["tee", _PROXY], stdin=Path(__file__).with_name("proxy.py").read_text(encoding="utf-8"))
+        machine.execute(host, ["tee", "/etc/systemd/system/evm-proxy.service"], stdin=_PROXY_FILE)
+        machine.execute(host, ["systemctl", "daemon-reload"])
+        machine.execute(host, ["systemctl", "enable", "--now", "--quiet", "evm-proxy.service"])
 
 
 def give_secret(host: Host, lab: Settings) -> None:

@@ -119,6 +119,11 @@ options:
     type: list
     elements: int
     default: []
+  execution_rpc:
+    description:
+      - JSON-RPC of the node's execution client, which has to be at the last block like its node before anything is
+        committed; empty for a chain without one.
+    type: str
   intake_ports:
     description:
       - TCP ports of clients, closed on the coordinator before the freeze, opened at the first cluster block or after an
@@ -294,6 +299,7 @@ def settings_of(params: dict) -> Settings:
         require_all=params["require_all"],
         max_lag=params["max_lag"],
         intake_ports=tuple(params["intake_ports"]) if params["role"] == "coordinator" else (),
+        execution_rpc=params["execution_rpc"] or "",
         scrape_interval=params["scrape_interval"],
         block_time=params["block_time"],
         copy=params["copy"],
@@ -339,6 +345,7 @@ def main() -> None:
             "store_paths": {"type": "list", "elements": "path", "required": True},
             "closed_ports": {"type": "list", "elements": "int", "default": []},
             "intake_ports": {"type": "list", "elements": "int", "default": []},
+            "execution_rpc": {"type": "str"},
             "scrape_interval": {"type": "float", "default": 1.0},
             "block_time": {"type": "float", "default": 1.0},
             "copy": {"type": "dict", "default": {}},

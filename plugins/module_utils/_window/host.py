@@ -20,6 +20,7 @@ import typing as t
 
 from .. import _files, _systemd
 from .._errors import HaError
+from .._execution import ExecutionClient
 from .._intake import close_intake, intake_table, open_intake
 from .._proc import LISTEN, tcp_sockets
 from .._process import run as _run
@@ -74,6 +75,7 @@ class Settings:
     require_all: bool = True
     max_lag: int = 3
     intake_ports: tuple[int, ...] = ()
+    execution_rpc: str = ""
     scrape_interval: float = 1.0
     block_time: float = 1.0
     copy: dict[str, t.Any] = dataclasses.field(default_factory=dict)
@@ -280,6 +282,19 @@ class Machine:
             if boot_clock() >= deadline:
                 return []
             time.sleep(POLL / 4)
+
+    def client_trouble(self, n: int) -> str:
+        """Say why the execution client is not at block ``n`` like its stopped node; empty where it is, or is none.
+
+        A node that starts with a client ahead of it rolls that client back, and with one behind it plays blocks again.
+        """
+        if not self.settings.execution_rpc:
+            return ""
+        try:
+            height = int(ExecutionClient(self.settings.execution_rpc, timeout=2.0).block(None)["height"])
+        except (HaError, KeyError, TypeError, ValueError) as exc:
+            return f"its execution client does not tell its newest block: {getattr(exc, 'message', exc)}"
+        return "" if height == n else f"its execution client is at block {height}, its node stopped at {n}"
 
     def still_stopped(self) -> str:
         """Say which process or port is left; empty where none is."""
@@ -517,6 +532,9 @@ class Coordinator(Machine):
         n = max([logged, *seen])
         if n != logged:
             return Failed(f"the log of {self.settings.service} ends at block {logged}, its RPC had shown {n}")
+        trouble = self.client_trouble(n)
+        if trouble:
+            return Failed(trouble)
         if self.settings.seed != "follow":
             # Who copies begins at once, and files are at rest only when the process that wrote them has gone.
             trouble = self._proof_of_stop()
@@ -732,7 +750,7 @@ class Participant(Machine):
             return Failed("called off")
         self.marks["reached"] = boot_clock()
         self._stopped = True
-        trouble = self.stop_proven()
+        trouble = self.stop_proven() or self.client_trouble(n)
         if trouble:
             return Failed(trouble)
         return Matched(n, self._head[1])

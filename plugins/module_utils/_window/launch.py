@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
 
 _PARTS = (
     *SWITCHING,
+    "_execution",
     "_intake",
     "_proc",
     "_rpc",

@@ -46,6 +46,10 @@ def execution(evidence: Evidence) -> Iterator[Verdict]:
             continue
         yield from _client(evidence, name, host, client, wanted)
     yield from _secrets(evidence, origin)
+    if evidence.options.get("seed") == "copy" and not evidence.migrated:
+        remedy = "use evnode_seed: follow or copy_then_follow, where each node fills its client before the pause"
+        expected = "a seed that fills the execution clients"
+        yield Verdict("seed-without-client", BLOCK, "all", expected, "copy, which leaves them empty", remedy)
 
 
 def _client(evidence: Evidence, name: str, host: Data, client: Data, wanted: str | None) -> Iterator[Verdict]:

@@ -565,6 +565,14 @@ def test_clients_that_do_not_fit(world: World, spoil: Callable[[World], None], i
     assert found(world) == {(identity, "block", member)}
 
 
+def test_a_copy_that_would_leave_the_clients_empty(world):
+    with_clients(world)
+    world["options"]["seed"] = "copy"
+    assert found(world) == {("seed-without-client", "block", "all")}
+    world["options"]["seed"] = "copy_then_follow"
+    assert found(world) == set()
+
+
 def test_a_joiner_that_follows_already_may_have_a_client_with_blocks(world):
     with_clients(world)
     client("node-3", height=12)(world)

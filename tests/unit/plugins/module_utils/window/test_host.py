@@ -21,6 +21,7 @@ import zipfile
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _journal, _raft_probe
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._execution import ExecutionError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._intake import IntakeError, close_intake
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._raft_probe import RaftMember
@@ -452,6 +453,46 @@ def test_it_matches_stops_and_is_ready_to_start(settings):
     assert built.start(21, "h21") == Started()
     assert os.readlink(wanted.current) == "raft"
     assert systemd.active
+
+
+class Client:
+    """An execution client at some block, or one that gives no answer."""
+
+    def __init__(self, height):
+        self.height = height
+
+    def __call__(self, url, *, timeout):
+        assert url == "http://127.0.0.1:8545"
+        return self
+
+    def block(self, height):
+        assert height is None
+        if self.height is None:
+            raise ExecutionError("http://127.0.0.1:8545 gave no answer")
+        return {"height": self.height, "hash": "e"}
+
+
+@pytest.mark.parametrize(
+    ("height", "reason"),
+    [
+        (21, ""),
+        (20, "its execution client is at block 20, its node stopped at 21"),
+        (22, "its execution client is at block 22, its node stopped at 21"),
+        (None, "does not tell its newest block: http://127.0.0.1:8545 gave no answer"),
+    ],
+)
+def test_an_execution_client_has_to_be_where_its_node_is(settings, monkeypatch, height, reason):
+    monkeypatch.setattr(host, "ExecutionClient", Client(height))
+    both = dataclasses.replace(settings, execution_rpc="http://127.0.0.1:8545")
+    first, systemd = machine(both)
+    systemd.last_words = ["produced block height=21", "full node halted successfully"]
+    found = [first.freeze(threading.Event())]
+    built, systemd = machine(joiner(both), heights=[20, 20, 21])
+    found.append(built.match(21, "h21", threading.Event()))
+    if reason:
+        assert all(isinstance(one, Failed) and reason in one.reason for one in found)
+    else:
+        assert found == [Frozen(21, "h21"), Matched(21, "h21")]
 
 
 def test_another_hash_is_refused_and_nothing_is_stopped(settings):
