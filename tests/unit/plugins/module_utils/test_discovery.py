@@ -291,50 +291,39 @@ class Node:
         return {"header": "aa", "data": "bb"}
 
 
-class Patience:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 QUESTION = {"rpc_address": "127.0.0.1:7331", "patience_s": 5, "stale_s": 10}
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, node: Node, clock: Patience) -> dict[str, t.Any]:
+def ask(monkeypatch: pytest.MonkeyPatch, node: Node, clock: t.Any) -> dict[str, t.Any]:
     monkeypatch.setattr(discovery, "NodeClient", lambda *_given, **_named: node)
     return discovery._ask(QUESTION, clock)
 
 
-def test_a_chain_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ask(monkeypatch, Node(0.4, block_s=1.5), clock := Patience())
+def test_a_chain_that_goes_on(monkeypatch: pytest.MonkeyPatch, fake_clock: t.Any) -> None:
+    found = ask(monkeypatch, Node(0.4, block_s=1.5), fake_clock)
     assert (found["height"], found["interval_s"], found["reason"]) == (20, 1.5, None)
     assert found["age_s"] == pytest.approx(0.4, abs=0.2)
-    assert clock.now == 0
+    assert fake_clock.now == 0
 
 
-def test_a_node_that_has_just_been_started_gets_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_has_just_been_started_gets_some_time(monkeypatch: pytest.MonkeyPatch, fake_clock: t.Any) -> None:
     node = Node(RpcError("refused", "nobody"), RpcError("refused", "nobody"), 30.0, 0.1)
-    found = ask(monkeypatch, node, clock := Patience())
+    found = ask(monkeypatch, node, fake_clock)
     assert found["age_s"] < 1
-    assert clock.now == pytest.approx(0.6)
+    assert fake_clock.now == pytest.approx(0.6)
 
 
-def test_a_chain_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ask(monkeypatch, Node(30.0), clock := Patience())
+def test_a_chain_that_stands_still(monkeypatch: pytest.MonkeyPatch, fake_clock: t.Any) -> None:
+    found = ask(monkeypatch, Node(30.0), fake_clock)
     assert (found["height"], found["reason"]) == (20, None)
     assert found["age_s"] == pytest.approx(30, abs=1)
-    assert clock.now == pytest.approx(5)
+    assert fake_clock.now == pytest.approx(5)
 
 
-def test_a_node_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ask(monkeypatch, Node(RpcError("timeout", "no answer within 3 s")), clock := Patience())
+def test_a_node_that_never_answers(monkeypatch: pytest.MonkeyPatch, fake_clock: t.Any) -> None:
+    found = ask(monkeypatch, Node(RpcError("timeout", "no answer within 3 s")), fake_clock)
     assert (found["height"], found["age_s"], found["reason"]) == (None, None, "no answer within 3 s")
-    assert clock.now == pytest.approx(5)
+    assert fake_clock.now == pytest.approx(5)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another account can only be tried by root")
