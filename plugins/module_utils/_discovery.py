@@ -41,6 +41,7 @@ DROP_IN = "zz-evnode-ha.conf"
 MODES = ("single", "follower", "raft")
 # The kernel's own overflow id, which owns nothing.
 _NOBODY = 65534
+_NODE_FLAG = "--evnode."
 _RAFT_FLAG = re.compile(r"--evnode\.(raft\.[a-z_]+)")
 _FREE_TYPES = ("unconfined_service_t", "unconfined_t", "initrc_t")
 # Their median tells whether a chain keeps its block time; a restart among them does not count.
@@ -418,14 +419,15 @@ def _version(binary: str, run: Runner) -> str | None:
 
 
 def _raft_flags(binary: str, run: Runner) -> list[str] | None:
-    """Return the names of the program's Raft settings, as its help lists them; None where it gives no help."""
+    """Return the names of the program's Raft settings, as its help lists them; None where it lists none of the node."""
     if not binary or not os.access(binary, os.X_OK):
         return None
     try:
         done = run([binary, "start", "--help"], timeout=10)
     except ProcessError:
         return None
-    return sorted(set(_RAFT_FLAG.findall(done.stdout + done.stderr))) if done.rc == 0 else None
+    told = done.stdout + done.stderr
+    return sorted(set(_RAFT_FLAG.findall(told))) if done.rc == 0 and _NODE_FLAG in told else None
 
 
 def _genesis(path: str) -> dict[str, t.Any] | None:

@@ -251,8 +251,11 @@ def test_the_programs_help_tells_what_it_knows_of_raft(tmp_path: Path, commands:
     program.chmod(0o755)
     commands.answer([str(program), "start", "--help"], HELP)
     assert discovery._raft_flags(str(program), commands) == ["raft.enable", "raft.snap_count"]
-    commands.answer([str(program), "start", "--help"], "unknown command", rc=1)
-    assert discovery._raft_flags(str(program), commands) is None
+    commands.answer([str(program), "start", "--help"], "--evnode.p2p.peers string")
+    assert discovery._raft_flags(str(program), commands) == []
+    for unknown, code in (("unknown command", 1), ("a program that hides its flags", 0)):
+        commands.answer([str(program), "start", "--help"], unknown, rc=code)
+        assert discovery._raft_flags(str(program), commands) is None
 
 
 @pytest.mark.parametrize(
