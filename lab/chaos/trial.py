@@ -126,6 +126,11 @@ class Trial:
         history.wait_for_height(self.lab, 1, hosts)
         history.wait_for_height(self.lab, self._highest() + 1, hosts)
 
+    def keep(self, name: str) -> None:
+        """Let later cases start from the hosts as they are."""
+        fleet.save(self.lab, name)
+        self._saved.add(name)
+
     def _make(self, name: str) -> None:
         if name == "single":
             fleet.down(self.lab)
@@ -138,8 +143,7 @@ class Trial:
             if outcome.code != 0:
                 raise LabError(f"no starting point {name}: {outcome.errors()}")
             self._check_places(before, known)
-        fleet.save(self.lab, name)
-        self._saved.add(name)
+        self.keep(name)
 
     def _check_places(self, start: str, known: Mapping[str, int]) -> None:
         """Every event of an undisturbed run is a place of a case, and the other way round."""

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lab import machine
+from lab import image, machine
 from lab.settings import Host, Settings
 
 # Written by the operating system of its own accord, or by any login.
@@ -60,10 +60,11 @@ def _describe(path: Path) -> str:
     return f"{base} {found.st_size} bytes, sha256 {digest.hexdigest()}"
 
 
-def snapshot(host: Host, ignore: Iterable[str] = ()) -> dict[str, str]:
+def snapshot(host: Host, lower: Path, ignore: Iterable[str] = ()) -> dict[str, str]:
     """Everything that the host has ever written: path below `/` to mode, owner, time and checksum.
 
-    A host's own writes are the upper folder of its overlay, so nothing can hide in a place nobody thought of.
+    A host's own writes are the upper folder of its overlay, so nothing can hide in a place nobody thought of. A folder
+    of the image that is there as it was is no write: the overlay copies it as soon as a nameless file is made in it.
     `ignore` are shell patterns of paths below `/`, without the leading slash; what lies under a match is left out too.
     """
     patterns = [*_RESTLESS, *ignore]
@@ -78,9 +79,12 @@ def snapshot(host: Host, ignore: Iterable[str] = ()) -> dict[str, str]:
                 continue
             full = Path(folder) / name
             try:
-                found[path] = _describe(full)
+                text = _describe(full)
             except FileNotFoundError:
                 continue  # gone while being looked at
+            origin = lower / path
+            if not (name in folders and origin.is_dir() and _describe(origin) == text):
+                found[path] = text
     return found
 
 
@@ -120,10 +124,11 @@ class Untouched:
     def _look(self) -> dict[str, str]:
         home = self._lab.layout.home.lstrip("/")
         found = {}
+        lower = image.path(self._lab.cache)
         for host in self._lab.hosts:
             # A follower's anchor has a store as well.
             own = [f"{home}/data", f"{home}-anchor/data"] if host.name in self._stores else []
-            for path, text in snapshot(host, [*own, *self._ignore]).items():
+            for path, text in snapshot(host, lower, [*own, *self._ignore]).items():
                 found[f"{host.name}:/{path}"] = text
             for key, text in running(self._lab, host).items():
                 found[f"{host.name}: {key}"] = text

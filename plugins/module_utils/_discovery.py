@@ -136,7 +136,8 @@ def probe(request: Mapping[str, t.Any], *, host: Host | None = None) -> dict[str
     """Return what needs the node's settings: keys, genesis, binary, and what the running node answers.
 
     ``request`` has ``binary``, ``exe_pid``, ``home``, ``signer_file``, ``paths`` {name: path}, ``rpc_address``,
-    ``patience_s``, ``stale_s``, ``uid``, ``gid``, ``groups``; missing things are null in the answer.
+    ``patience_s``, ``stale_s``, ``is_node``, ``raft_flags``, ``uid``, ``gid``, ``groups``; missing things are null in
+    the answer.
     """
     host = host or Host()
     home = str(request.get("home") or "")
@@ -146,9 +147,10 @@ def probe(request: Mapping[str, t.Any], *, host: Host | None = None) -> dict[str
     return {
         "binary_sha256": _sha256(binary),
         "running_sha256": _sha256(running) if running else None,
-        "binary_version": _version(binary, host.run),
+        # A program that is none of ev-node's is not run to see what it says.
+        "binary_version": _version(binary, host.run) if request.get("is_node", True) else None,
         "binary_executable": _as_account(request, lambda: os.access(binary, os.X_OK)) if binary else None,
-        "binary_raft_flags": _raft_flags(binary, host.run),
+        "binary_raft_flags": _raft_flags(binary, host.run) if request.get("raft_flags") else None,
         "genesis": _genesis(genesis_path),
         "node_key_present": os.path.exists(os.path.join(home, "config", "node_key.json")),
         "signer": _signer(request.get("signer_file")),

@@ -165,6 +165,8 @@ class Reading:
             # A member without a quorum gives no answer, however long one waits.
             "patience_s": _PATIENCE_S if self._alone else 0,
             "stale_s": self._stale_s(),
+            "is_node": self._is_node,
+            "raft_flags": bool(process) and self._alone and self._is_node,
             "uid": account["uid"],
             "gid": account["gid"],
             "groups": account["groups"],
@@ -255,6 +257,11 @@ class Reading:
         return os.path.normpath(os.path.join(self.working_directory, path))
 
     @property
+    def _is_node(self) -> bool:
+        """Whether the command line is one of an ev-node program."""
+        return self.line.subcommand in _node_flags.SUBCOMMANDS
+
+    @property
     def _alone(self) -> bool:
         """Whether this node is, or should be, a single sequencer."""
         return self.raw["mode"] in ("unmanaged", "single")
@@ -304,7 +311,7 @@ class Reading:
             self._problem(
                 "unit_inactive", f"{unit}.service is {state}", "start the sequencer; it has to be producing blocks"
             )
-        if self.line.subcommand not in _node_flags.SUBCOMMANDS:
+        if not self._is_node:
             program = " ".join([raw["binary"] or "nothing", *self.arguments[:1]])
             self._problem(
                 "not_evnode",
