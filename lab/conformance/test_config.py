@@ -243,6 +243,7 @@ def test_a_space_in_the_p2p_peers_loses_a_peer(bench: Bench) -> None:
 
 def test_flags_of_the_application_stand_beside_those_of_the_node(bench: Bench) -> None:
     """What is not ``evnode.*`` is known to ``start`` only from the command line, so it has to be carried over."""
+    # The evm node has other flags of its own, and needs an execution client before it starts at all.
     if not bench.binary.has_start_flag("kv-endpoint"):
         pytest.skip("this binary has no --kv-endpoint")
     node = bench.sequencer()

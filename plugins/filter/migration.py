@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import typing as t
-from urllib.parse import urlsplit
 
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migration as decide
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _plan as planning
-from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight.evidence import DA
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight.evidence import DA, endpoint, value
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -139,9 +138,7 @@ def port_targets(members: Sequence[Mapping[str, t.Any]], own: str, ports: Sequen
 
 def da_targets(profile: Mapping[str, t.Any], overrides: Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     """Return where members reach the chain's DA node; nothing where its address names no port of a host."""
-    running = ((profile.get("effective") or {}).get("da.address") or {}).get("value")
-    address = str(overrides.get("da.address") or running or "")
-    parsed = urlsplit(address if "//" in address else f"//{address}")
+    parsed = endpoint(str(overrides.get("da.address") or value(profile, "da.address") or ""))
     try:
         port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
     except ValueError:

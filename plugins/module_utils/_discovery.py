@@ -508,7 +508,8 @@ def _ask(request: Mapping[str, t.Any], clock: Clock = SYSTEM_CLOCK) -> dict[str,
         found["age_s"] = round(time.time() - told["newest"], 3)
     try:
         found["namespaces"] = client.namespaces()
-        found["interval_s"] = _interval(client, told["height"])
+        # Nobody asks for it of a member, and members are read in every stage.
+        found["interval_s"] = _interval(client, told["height"]) if patience else None
     except RpcError as exc:
         found["reason"] = exc.message
     return found

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import typing as t
 
 from ._files import read_bytes
+from ._wait import SYSTEM_CLOCK
 
 if t.TYPE_CHECKING:
     from ._wait import Clock
@@ -73,13 +73,13 @@ def file_system(path: str, proc: str = "/proc") -> str | None:
     return kind
 
 
-def sync_times(path: str, *, samples: int = 100, limit_s: float = 1.0, clock: Clock | None = None) -> dict[str, t.Any]:
+def sync_times(path: str, *, samples: int = 100, limit_s: float = 1.0, clock: Clock = SYSTEM_CLOCK) -> dict[str, t.Any]:
     """Return how long 4 KiB take to the disk of ``path``: ``p50_ms``, ``p99_ms`` and ``max_ms`` of so many ``samples``.
 
     The file has no name (O_TMPFILE) and is gone with the call. No values, and a ``reason``, where the file system knows
     no such files. Stops after ``limit_s`` seconds, with fewer samples.
     """
-    now = (clock or time).monotonic
+    now = clock.monotonic
     found: dict[str, t.Any] = {"samples": 0, "p50_ms": None, "p99_ms": None, "max_ms": None, "reason": None}
     times: list[float] = []
     try:

@@ -231,7 +231,8 @@ sequencer:
     node:
       description:
         - What the running node says of itself, as C(height), C(age_s), the age of its newest block in seconds,
-          C(interval_s), the median time between its newest blocks, and C(reason), why one of them is V(null).
+          C(interval_s), the median time between the newest blocks of a single sequencer, and C(reason), why there is
+          no answer.
       type: dict
     mode:
       description: One of V(single), V(follower), V(raft), V(unmanaged) (not ours yet), V(absent) (no unit).

@@ -13,7 +13,7 @@ import json
 import typing as t
 
 from ._migration import secret_files
-from ._preflight.evidence import size
+from ._preflight.evidence import is_lazy, size
 from ._timings import duration_ms
 
 if t.TYPE_CHECKING:
@@ -110,7 +110,7 @@ def expected_pause(profile: Data, options: Data) -> Pause:
     The first leader stands for election after one to two times its heartbeat time-out (hashicorp/raft).
     """
     # A sequencer that needs longer than its block time for a block will need it for the next one as well.
-    late = 0.0 if _is_lazy(profile) else float((profile.get("node") or {}).get("interval_s") or 0)
+    late = 0.0 if is_lazy(profile) else float((profile.get("node") or {}).get("interval_s") or 0)
     block = max(float(profile.get("block_time_s") or 1.0), late)
     heartbeat = duration_ms(str((options.get("timings") or {}).get("heartbeat_timeout") or "1s")) / 1000
     trips = float(options.get("rtt_max_ms") or 0) / 1000
@@ -120,11 +120,6 @@ def expected_pause(profile: Data, options: Data) -> Pause:
     high = _STOP[1] + _AGREE[1] + copied[1] + _START[1] + 2 * heartbeat + _TAKE_OVER[1] + peers + block + _BLOCK_LATE
     # A handful of messages go to and fro between the stop and the first block.
     return Pause(round(low + 4 * trips, 2), round(high + 12 * trips + (0.1 if not peers else 0.15), 2))
-
-
-def _is_lazy(profile: Data) -> bool:
-    setting = (profile.get("effective") or {}).get("node.lazy_mode") or {}
-    return str(setting.get("value")).lower() == "true"
 
 
 def migration_steps(profile: Data, members: Sequence[Data], options: Data) -> list[str]:

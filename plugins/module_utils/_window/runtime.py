@@ -163,12 +163,14 @@ class _Runtime:
         self._tasks: set[asyncio.Task[t.Any]] = set()
 
     async def _open(self) -> None:
+        """Begin to listen, or to connect: each side has its own."""
         raise NotImplementedError
 
     async def _linger(self, outcome: str) -> None:
         """Serve on after the end, where somebody may still need the answer."""
 
     def _perform(self, action: Action) -> None:
+        """Do what the machine asks for: each side has its own actions."""
         raise NotImplementedError
 
     async def serve(self, done: Callable[[Outcome], None] | None = None) -> Outcome:

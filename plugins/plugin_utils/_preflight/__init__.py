@@ -30,6 +30,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Verdict]], ...] = (
     access.forks,
     access.tasks,
     hosts.platform,
+    hosts.disk_speed,
     execution.execution,
     joiners.joiners,
     joiners.beside,

@@ -25,6 +25,7 @@ _NO_SUDO = re.compile(r"sudo|become|privilege escalation|not in the sudoers|pass
 
 
 def reachable(evidence: Evidence) -> Iterator[Verdict]:
+    """Every host could be read."""
     for member in evidence.members:
         name = str(member["name"])
         host = evidence.hosts.get(name)
@@ -54,6 +55,7 @@ def tasks(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def forks(evidence: Evidence) -> Iterator[Verdict]:
+    """A step takes one round over all members."""
     count = len(evidence.members)
     forks = int(evidence.options.get("forks") or count)
     if forks < count:

@@ -23,6 +23,7 @@ _CLOCK_BLOCKS, _CLOCK_WARNS = 0.5, 0.1
 
 
 def clocks(evidence: Evidence) -> Iterator[Verdict]:
+    """The members agree on the time."""
     block_time = float(evidence.sequencer.get("block_time_s") or 1.0)
     most = float(evidence.options.get("max_clock_offset") or block_time * _CLOCK_BLOCKS)
     for name, host in evidence.answering.items():

@@ -8,10 +8,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import typing as t
+from urllib.parse import urlsplit
+
+from .._timings import timings
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from urllib.parse import SplitResult
 
 Data = t.Mapping[str, t.Any]
 
@@ -73,6 +78,33 @@ def longest_trip_ms(evidence: Evidence) -> float:
         ),
         default=0.0,
     )
+
+
+def raft_timings(evidence: Evidence) -> dict[str, str]:
+    """Return the timings that members will get; TimingError where the operator's choice is none."""
+    return timings(
+        longest_trip_ms(evidence),
+        profile=str(evidence.options.get("timing_profile") or "relaxed"),
+        overrides=evidence.options.get("timing_overrides") or {},
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only the host itself is reached there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def endpoint(address: str) -> SplitResult:
+    """Return the parts of a URL, or of a bare host:port."""
+    return urlsplit(address if "//" in address else f"//{address}")
+
+
+def is_lazy(profile: Data) -> bool:
+    """Tell whether the chain makes blocks only where there is something to put into them."""
+    return str(value(profile, "node.lazy_mode")).lower() == "true"
 
 
 def value(profile: Data, key: str) -> t.Any:

@@ -8,19 +8,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import typing as t
-from urllib.parse import urlsplit
 
 from .._verdicts import BLOCK, OK, Verdict
+from .evidence import endpoint, is_loopback
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .evidence import Data, Evidence
 
-# A block is executed a moment before the node has stored it.
-_AHEAD = 1
+# Client and node are asked at different moments.
+_BEHIND = 1
 
 
 def execution(evidence: Evidence) -> Iterator[Verdict]:
@@ -29,7 +28,8 @@ def execution(evidence: Evidence) -> Iterator[Verdict]:
     if not asked or not evidence.sequencers:
         return
     source = evidence.sequencers[0]
-    shared = sorted({str(asked[key]) for key in ("eth_url", "engine_url") if not _is_local(str(asked.get(key)))})
+    urls = {str(asked[key]) for key in ("eth_url", "engine_url")}
+    shared = sorted(url for url in urls if not is_loopback(endpoint(url).hostname or ""))
     if shared:
         remedy = "run a client on the sequencer's own host, reached over loopback, and one on every joiner"
         expected = "a client of its own for every node: members get the sequencer's flags byte for byte"
@@ -63,7 +63,7 @@ def _client(evidence: Evidence, name: str, host: Data, client: Data, wanted: str
     height = int(client["height"])
     if name in evidence.sequencers:
         node = (evidence.sequencer.get("node") or {}).get("height")
-        if node is not None and height < int(node) - _AHEAD:
+        if node is not None and height < int(node) - _BEHIND:
             remedy = "find out from both journals why the client does not take the node's blocks"
             yield Verdict("execution-behind", BLOCK, name, f"a client at {node}, like its node", str(height), remedy)
             return
@@ -83,11 +83,3 @@ def _secrets(evidence: Evidence, origin: Data) -> Iterator[Verdict]:
             remedy = f"give this host's client the sequencer's secret and restart it, or remove an unused {where}"
             expected = f"the sequencer's secret in {where}, or none yet"
             yield Verdict("jwt-differs", BLOCK, name, expected, "another one, which would be overwritten", remedy)
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

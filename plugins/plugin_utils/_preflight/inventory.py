@@ -24,6 +24,7 @@ _NODE_ID = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def inventory(evidence: Evidence) -> Iterator[Verdict]:
+    """The groups name one sequencer and a number of members that survives a failure."""
     found = list(evidence.sequencers)
     names = [str(member["name"]) for member in evidence.members]
     if len(found) == 1:
@@ -57,6 +58,7 @@ def inventory(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def identities(evidence: Evidence) -> Iterator[Verdict]:
+    """No two members share what tells them apart."""
     for key, identity, remedy in (
         ("address", "duplicate-address", "give each member its own private address (evnode_address)"),
         ("node_id", "duplicate-node-id", "give each member its own evnode_node_id"),
@@ -110,6 +112,7 @@ def _is_private(address: str) -> bool:
 
 
 def addresses(evidence: Evidence) -> Iterator[Verdict]:
+    """Every member has its address on its own host."""
     for member in evidence.members:
         name, address = str(member["name"]), str(member.get("address") or "")
         host = evidence.answering.get(name)

@@ -77,6 +77,7 @@ def _binary(name: str, host: Data, profile: Data) -> Verdict:
 
 
 def raft_dirs(evidence: Evidence) -> Iterator[Verdict]:
+    """No member holds a Raft log of somebody else."""
     if evidence.migrated:
         return
     for name, host in evidence.answering.items():

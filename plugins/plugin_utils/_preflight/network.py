@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .._timings import TimingError, timings
+from .._timings import TimingError
 from .._verdicts import BLOCK, OK, WARN, Verdict
-from .evidence import DA, longest_trip_ms
+from .evidence import DA, longest_trip_ms, raft_timings
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ _RTT_WARN_MS = 100.0
 
 
 def mesh(evidence: Evidence) -> Iterator[Verdict]:
+    """Every pair reaches each other, soon enough and with packets of every size."""
     measured = 0
     for name, peers in evidence.rtt.items():
         for peer in peers or []:
@@ -56,24 +57,22 @@ def mesh(evidence: Evidence) -> Iterator[Verdict]:
                 found = f"{peer['max_ms']:g} ms"
                 yield Verdict("long-way", WARN, pair, f"a round trip below {_RTT_WARN_MS:g} ms", found, remedy)
     if measured:
-        yield _timing(evidence, longest_trip_ms(evidence))
+        yield _timing(evidence)
 
 
-def _timing(evidence: Evidence, rtt_max_ms: float) -> Verdict:
+def _timing(evidence: Evidence) -> Verdict:
     try:
-        found = timings(
-            rtt_max_ms,
-            profile=str(evidence.options.get("timing_profile") or "relaxed"),
-            overrides=evidence.options.get("timing_overrides") or {},
-        )
+        found = raft_timings(evidence)
     except TimingError as exc:
         remedy = "correct evnode_raft_timings"
         return Verdict("raft-timings", BLOCK, "all", "timings that a Raft member accepts", str(exc), remedy)
     text = ", ".join(f"{name} {value}" for name, value in found.items())
-    return Verdict("raft-timings", OK, "all", f"timings for a round trip of {rtt_max_ms:g} ms", text)
+    expected = f"timings for a round trip of {longest_trip_ms(evidence):g} ms"
+    return Verdict("raft-timings", OK, "all", expected, text)
 
 
 def probed_ports(evidence: Evidence) -> Iterator[Verdict]:
+    """Nothing stands between two members' ports, or between a member and the DA node."""
     for name, answers in evidence.ports.items():
         for answer in answers or []:
             target = str(answer.get("peer"))

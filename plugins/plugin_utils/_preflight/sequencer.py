@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import typing as t
 
 from .._verdicts import BLOCK, OK, WARN, Verdict
-from .evidence import value
+from .evidence import is_lazy, is_loopback, value
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +42,7 @@ _OF_THE_SINGLE = frozenset({"raft_already_on", "unit_inactive", "rpc_silent", "c
 
 
 def sequencer(evidence: Evidence) -> Iterator[Verdict]:
+    """The live node is one that can be carried over."""
     name = evidence.sequencers[0] if evidence.sequencers else "the sequencer"
     profile = evidence.sequencer
     if not profile:
@@ -112,7 +112,7 @@ def _settings(evidence: Evidence, name: str) -> Iterator[Verdict]:
     if re.search(r"\s", peers):
         remedy = "remove the blanks: the node skips such a peer without a word"
         yield Verdict("blanks-in-peers", WARN, name, "p2p.peers without blanks", repr(peers), remedy)
-    if str(value(profile, "node.lazy_mode")).lower() == "true":
+    if is_lazy(profile):
         remedy = "a lazy chain makes the first cluster block with the next transaction: allow for it in the time limits"
         yield Verdict("lazy-mode", WARN, name, "a block every block time", "node.lazy_mode is on", remedy)
     limit = str(value(profile, "node.max_pending_headers_and_data") or "0")
@@ -120,13 +120,6 @@ def _settings(evidence: Evidence, name: str) -> Iterator[Verdict]:
         remedy = "a leader that finds more pending than this makes no block: raise it, or set it to 0 for the migration"
         yield Verdict("pending-limit", WARN, name, "no limit of pending headers", limit, remedy)
     rpc = str(value(profile, "rpc.address") or "").rpartition(":")[0].strip("[]")
-    if rpc and rpc != "localhost" and not _is_loopback(rpc):
+    if rpc and not is_loopback(rpc):
         remedy = "the RPC has no authentication: let it listen on loopback, or close the port to others"
         yield Verdict("rpc-exposed", WARN, name, "an RPC on loopback", rpc, remedy)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
