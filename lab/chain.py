@@ -182,9 +182,10 @@ def _install(lab: Settings, host: Host, program: Path, names: dict[str, str]) ->
     }
     config = root / layout.home.lstrip("/") / "config" / "evnode.yaml"
     config.write_text(edit_yaml(config.read_text(encoding="utf-8"), settings), encoding="utf-8")
+    unit = f"/etc/systemd/system/{layout.unit}.service"
     if execution.wanted():
         execution.give_secret(host, lab)
-    unit = f"/etc/systemd/system/{layout.unit}.service"
+        put(f"{unit}.d/client.conf", execution.DROP_IN, 0o644)
     for path, text in layout.files.items():
         put(path, render(text, names), 0o644)
     for name, text in layout.drop_ins.items():

@@ -4,7 +4,8 @@
 """Run the Molecule scenarios: `python3 -m lab.scenarios [NAME ...]`.
 
 Every scenario runs, whatever became of those before it, and says what it has to say in one piece; the table at the end
-has a duration for each. LABS is how many run at the same time, each in a lab of its own; two cores are busy with one.
+has a duration for each. LABS is how many run at the same time, each in a lab of its own: a migration
+waits so often that one alone leaves a quarter of two cores unused.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{', '.join(skipped)}: no execution client here; run `make geth` first", file=sys.stderr)
         return 2
     names = [name for name in names if name not in skipped]
-    labs = beside(from_environment(), min(len(names), int(os.environ.get("LABS") or 1)))
+    labs = beside(from_environment(), min(len(names), int(os.environ.get("LABS") or 2)))
     # Molecule remembers that it has created hosts, also those that are gone by now.
     _molecule("", "destroy", "--scenario-name", "default", environment={})
     results = []

@@ -46,6 +46,14 @@ TimeoutStopSec=60
 [Install]
 WantedBy=multi-user.target
 """
+# A node that starts while its client does not answer yet ends.
+DROP_IN = f"""\
+[Unit]
+After={UNIT}.service
+[Service]
+Restart=on-failure
+RestartSec=1
+"""
 _PROXY = "/usr/local/lib/evm-proxy.py"
 _PROXY_FILE = f"""\
 [Unit]

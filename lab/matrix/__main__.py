@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the evnode.sequencer_ha authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m lab.matrix`: plant each fault of faults.yml alone, run preflight, and compare what it says."""
+"""`python -m lab.matrix`: plant each fault of faults.yml alone, run preflight, and compare what it says.
+
+With LAB_EXECUTION they are those of clients.yml, on an EVM chain.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lab import chain, fleet, machine
+from lab import chain, execution, fleet, machine
 from lab.errors import LabError
 from lab.layout import render
 from lab.settings import CHECKOUT, Host, Settings, from_environment
@@ -27,6 +30,7 @@ from lab.trial.play import Controller, Outcome
 
 FOLDER = CHECKOUT / "build" / "matrix"
 FAULTS = Path(__file__).with_name("faults.yml")
+CLIENTS = Path(__file__).with_name("clients.yml")
 SAVED = "matrix"
 
 Said = tuple[str, str, str]
@@ -170,7 +174,8 @@ class Matrix:
         report.unlink(missing_ok=True)
         path = self.controller.folder / "inventory.yml"
         path.write_text(yaml.safe_dump(inventory(self.lab, fault, names)), encoding="utf-8")
-        before = Untouched(self.lab)
+        # A client writes of its own accord too.
+        before = Untouched(self.lab, ignore=[f"{execution.HOME.lstrip('/')}/*"] if execution.wanted() else [])
         arguments = [render(argument, names) for argument in fault.arguments]
         outcome = self.controller.run(
             fault.name.replace(" ", "-"),
@@ -202,13 +207,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.matrix", description=__doc__)
     parser.add_argument("names", nargs="*", help="parts of the names of faults; all without any")
     chosen = parser.parse_args(argv)
+    listed = CLIENTS if execution.wanted() else FAULTS
     wanted = [
         fault
-        for fault in faults(FAULTS.read_text(encoding="utf-8"))
+        for fault in faults(listed.read_text(encoding="utf-8"))
         if not chosen.names or any(name in fault.name for name in chosen.names)
     ]
     if not wanted:
-        raise LabError(f"no fault's name has {' or '.join(chosen.names)} in it; see {FAULTS}")
+        raise LabError(f"no fault's name has {' or '.join(chosen.names)} in it; see {listed}")
     shutil.rmtree(FOLDER, ignore_errors=True)
     matrix = Matrix(from_environment())
     wrong, seconds = [], []

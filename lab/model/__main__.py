@@ -23,12 +23,18 @@ class Variant(NamedTuple):
 
     seed: str
     require_all: bool
+    clients: bool = False
 
     def __str__(self) -> str:
-        return f"evnode_seed: {self.seed}, evnode_require_all: {str(self.require_all).lower()}"
+        with_clients = ", with execution clients" if self.clients else ""
+        return f"evnode_seed: {self.seed}, evnode_require_all: {str(self.require_all).lower()}{with_clients}"
 
 
-VARIANTS = [Variant(seed, require_all) for seed in ("follow", "copy") for require_all in (True, False)]
+VARIANTS = [
+    *(Variant(seed, require_all) for seed in ("follow", "copy") for require_all in (True, False)),
+    # With clients a joiner can hold the right header and be another one still.
+    Variant("follow", require_all=False, clients=True),
+]
 
 
 def explore(model: Window | Back) -> tuple[Found[Any], float]:
@@ -39,7 +45,7 @@ def explore(model: Window | Back) -> tuple[Found[Any], float]:
 
 def examine(variant: Variant, members: int, faults: int) -> tuple[Found[Any], float]:
     """Search one variant of the window."""
-    return explore(Window(members - 1, faults, seed=variant.seed, require_all=variant.require_all))
+    return explore(Window(members - 1, faults, **variant._asdict()))
 
 
 def report(title: str, found: Found[Any], seconds: float) -> str:

@@ -148,12 +148,13 @@ class Window:
         *,
         require_all: bool = True,
         seed: str = "follow",
+        clients: bool = False,
         synced: bool = True,
         lead: Callable[[Plan, coordinator.State, Event], coordinator.Result] = coordinator.step,
         take_part: Callable[[Plan, participant.State, Event], participant.Result] = participant.step,
     ) -> None:
         self.names = tuple(f"p{number}" for number in range(joiners))
-        self.plan = Plan("s", "s", self.names, seed=seed, require_all=require_all)
+        self.plan = Plan("s", "s", self.names, seed=seed, require_all=require_all, clients=clients)
         self.faults, self.synced, self.follows = faults, synced, seed == "follow"
         self._lead, self._take_part = lead, take_part
         self.sequencers: Numbered[Sequencer] = Numbered()
@@ -349,8 +350,8 @@ class Window:
         elif doing == "Thaw" and stopped:
             back = sequencer._replace(fence=False, node=sequencer.node or sequencer.switch)
             yield told("node-1 runs again", self._forced(back), Thawed())
-        if not self.follows and sequencer.machine.phase == coordinator.AGREE and not sequencer.machine.manifest:
-            yield ("node-1 has read its files", *self._led(number, joiners, Digest(FILES)))
+        if self.plan.digests and sequencer.machine.phase == coordinator.AGREE and not sequencer.machine.digest:
+            yield ("node-1 has read its files, or its client", *self._led(number, joiners, Digest(FILES)))
 
     def _forced(self, sequencer: Sequencer) -> Sequencer:
         return sequencer._replace(durable=True) if self.synced and sequencer.switch == "raft" else sequencer
@@ -385,7 +386,11 @@ class Window:
             done = joiner._replace(doing="")
             digest, wanted = joiner.store or HASH, joiner.machine.hash
             stopped = done._replace(node="", store=digest)
-            if digest != HASH and (wanted or not self.follows):
+            if self.follows and self.plan.clients:
+                # Its header is the right one always; what may be another one is its client's block.
+                proof = FILES if digest == HASH else digest
+                yield "a joiner and its client stop at N", self._took_part(stopped, Matched(N, HASH, proof))
+            elif digest != HASH and (wanted or not self.follows):
                 # It was told the hash, or its copy has to be equal to the last file.
                 yield "a joiner finds its store to be another one", self._took_part(done, Failed("another"))
             elif not self.follows:

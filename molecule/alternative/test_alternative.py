@@ -119,7 +119,7 @@ def test_the_chain_did_not_pause_before_the_cutover(
 def test_the_stores_were_copied_and_proven(lab: Settings, migration: tuple[int, Outcome]) -> None:
     holding = [entry for host in lab.hosts[1:] for entry in history.journal(lab, host) if entry["event"] == "holding"]
     assert len(holding) == len(lab.hosts) - 1
-    assert len({entry["manifest"] for entry in holding}) == 1 and holding[0]["manifest"]
+    assert len({entry["digest"] for entry in holding}) == 1 and holding[0]["digest"]
 
 
 def test_no_accepted_transaction_is_lost(

@@ -89,9 +89,13 @@ def test_a_client_that_does_not_fit_is_refused(refused: dict[str, str]) -> None:
 def test_five_pairs_go_on_at_the_next_block(lab: Settings, moved: Moved, note: Callable[[str], None]) -> None:
     assert history.cluster_problems(lab, moved.n, moved.hash) == []
     tip = equal_heads(lab)
+    found = {}
     for height in (moved.n, moved.n + 1, tip):
         hashes = {execution.ask(host, "eth_getBlockByNumber", hex(height), False)["hash"] for host in lab.hosts}
         assert len(hashes) == 1, f"{height}: {hashes}"
+        found[height] = hashes.pop().removeprefix("0x")
+    # Compared before the commit, not only afterwards.
+    assert {history.receipt(lab, host)["digest"] for host in lab.hosts} == {found[moved.n]}
     note(f"gap: {history.longest_pause_s(lab, lab.hosts[0], moved.n - 1):.3f} s")
 
 

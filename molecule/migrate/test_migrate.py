@@ -129,7 +129,7 @@ def test_nothing_was_copied_in_the_window(lab: Settings, migration: Migration) -
     run = history.receipt(lab, lab.hosts[0])["run"]
     for host in lab.hosts[1:]:
         (holding,) = [entry for entry in history.journal(lab, host, run=run) if entry["event"] == "holding"]
-        assert holding["manifest"] == "", host.name
+        assert holding["digest"] == "", host.name
     opened = next(e for e in history.journal(lab, lab.hosts[0], run=run) if e["event"] == "window_open")
     unit = f"evnode-share-{lab.layout.unit}.service"
     argv = ["journalctl", "--no-pager", "--output=short-unix", f"--unit={unit}"]

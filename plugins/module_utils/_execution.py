@@ -31,9 +31,23 @@ class ExecutionClient:
 
     def block(self, height: int | None) -> dict[str, t.Any]:
         """Return ``height`` and ``hash`` (hex) of a block, the newest for None."""
-        found = self._call("eth_getBlockByNumber", ["latest" if height is None else hex(height), False])
+        return self._block("latest" if height is None else hex(height))
+
+    def tagged(self, tag: str) -> int | None:
+        """Return the height of the block that the client calls ``safe`` or ``finalized``; None before there is one."""
+        try:
+            return int(self._block(tag)["height"])
+        except ExecutionError:
+            return None
+
+    def syncing(self) -> bool:
+        """Return whether the client fetches blocks from peers, which one driven by its node never does."""
+        return self._call("eth_syncing", []) is not False
+
+    def _block(self, name: str) -> dict[str, t.Any]:
+        found = self._call("eth_getBlockByNumber", [name, False])
         if not isinstance(found, dict):
-            raise ExecutionError(f"{self.url} has no block {'yet' if height is None else height}")
+            raise ExecutionError(f"{self.url} has no block {name}")
         return {"height": int(found["number"], 16), "hash": bare_hex(found["hash"])}
 
     def version(self) -> str:

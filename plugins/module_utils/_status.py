@@ -184,6 +184,7 @@ def _port_open(address: str, timeout: float) -> dict[str, t.Any]:
 def _execution(asked: Questions) -> dict[str, t.Any]:
     client = ExecutionClient(str(asked.execution_rpc), timeout=asked.timeout)
     found = client.block(None)
+    found.update(safe=client.tagged("safe"), finalized=client.tagged("finalized"), syncing=client.syncing())
     found["hashes"] = {}
     for height in asked.heights:
         try:

@@ -125,7 +125,10 @@ status:
       description: Whether the Raft address accepts connections.
       type: bool
     execution:
-      description: C(height) and C(hash) of the execution client's newest block, and C(hashes) of the heights asked for.
+      description:
+        - C(height) and C(hash) of the execution client's newest block, C(hashes) of the heights asked for, the heights
+          C(safe) and C(finalized) that the client has been told of (V(null) before that), and C(syncing), whether it
+          fetches blocks from peers instead of being driven by its node.
       type: dict
     reasons:
       description: Why a value is V(null), by its name.

@@ -431,11 +431,17 @@ def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> l
             f"unit {'active' if status.get('unit_active') else 'not active'}",
         ]
         if status.get("execution"):
-            words.append(f"execution {status['execution']['height']} {str(status['execution']['hash'])[:16]}")
+            words.append(_execution_words(status["execution"]))
         line = ", ".join(words).replace(":,", ":", 1)
         lines.append(line if height is not None else f"{line} ({reasons.get('height', 'no answer')})")
         lines += [f"{name}: MAY BE A SECOND WRITER: {words}" for words in beside.get(name, [])]
     return lines
+
+
+def _execution_words(client: Mapping[str, t.Any]) -> str:
+    words = f"execution {client['height']} {str(client['hash'])[:16]}"
+    words += f" (safe {client.get('safe')}, finalized {client.get('finalized')})".replace("None", "none yet")
+    return f"{words} FETCHES FROM PEERS" if client.get("syncing") else words
 
 
 def host_receipts(results: Mapping[str, Registered | None]) -> dict[str, t.Any]:

@@ -21,7 +21,7 @@ from . import _effective, _node_yaml
 from ._member_files import RAFT_SETTINGS
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _EXPECTED_VARIABLES = frozenset(
     {
@@ -50,6 +50,22 @@ _SPAN_SECONDS = {
     "y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0,
     "ms": 1e-3, "us": 1e-6,
 }  # fmt: skip
+
+
+def execution_client(flags: Sequence[str]) -> dict[str, str | None] | None:
+    """Return the execution client that a node with these flags drives, None where it drives none."""
+    if not any(word.partition("=")[0] in _EVM_FLAGS for word in flags):
+        return None
+
+    def value(name: str, default: str | None = None) -> str | None:
+        return _node_flags.application_value(flags, [f"evm.{name}"]) or default
+
+    return {
+        "eth_url": value("eth-url", "http://localhost:8545"),
+        "engine_url": value("engine-url", "http://localhost:8551"),
+        "genesis_hash": value("genesis-hash"),
+        "fee_recipient": value("fee-recipient"),
+    }
 
 
 class Reading:
@@ -123,19 +139,7 @@ class Reading:
     @property
     def execution(self) -> dict[str, str | None] | None:
         """The execution client that the node drives, None for a chain without one."""
-        flags = self.line.application
-        if not any(word.partition("=")[0] in _EVM_FLAGS for word in flags):
-            return None
-
-        def value(name: str, default: str | None = None) -> str | None:
-            return _node_flags.application_value(flags, [f"evm.{name}"]) or default
-
-        return {
-            "eth_url": value("eth-url", "http://localhost:8545"),
-            "engine_url": value("engine-url", "http://localhost:8551"),
-            "genesis_hash": value("genesis-hash"),
-            "fee_recipient": value("fee-recipient"),
-        }
+        return execution_client(self.line.application)
 
     @property
     def signer_file(self) -> str | None:
@@ -584,7 +588,9 @@ class Reading:
         for name, what in (("passphrase_file", "the signer's passphrase"), ("jwt_file", "the JWT secret")):
             found = paths.get(name)
             if found and not found["present"]:
-                self._problem(f"{name}_missing", f"the file with {what} does not exist", f"set evnode_{name}")
+                self._problem(
+                    f"{name}_missing", f"the file with {what} does not exist", f"put {name} into evnode_overrides"
+                )
             elif found and not found["readable"]:
                 self._problem(
                     f"{name}_unreadable",

@@ -66,7 +66,7 @@ class Peer(t.NamedTuple):
     height: int = 0
     told: bool = False
     acked: bool = False
-    manifest: str = ""
+    digest: str = ""
     out: str = ""
     """Why it takes no part any more (only where ``require_all`` is off)."""
 
@@ -87,7 +87,7 @@ class State:
     hash: str = ""
     seen: bool = False
     """Whether this side saw the hash of block ``n`` itself; otherwise the first acknowledgement named it."""
-    manifest: str = ""
+    digest: str = ""
     patient: bool = True
     reason: str = ""
 
@@ -126,7 +126,7 @@ def step(plan: Plan, state: State, event: Event) -> Result:
     if isinstance(event, Frozen) and state.phase == FREEZING:
         return _frozen(plan, state, event)
     if isinstance(event, Digest) and state.phase == AGREE:
-        return _agree(plan, dataclasses.replace(state, manifest=event.manifest), ())
+        return _agree(plan, dataclasses.replace(state, digest=event.digest), ())
     if isinstance(event, Committed) and state.phase == COMMITTING:
         return _committed(state)
     if isinstance(event, Started) and state.phase == COMMITTED:
@@ -241,16 +241,16 @@ def _answered(plan: Plan, state: State, event: Ack | Nack) -> Result:
         return _excluded(
             plan, state, peer, f"holds {found} at height {state.n} and not {state.hash or 'one with a hash'}"
         )
-    if plan.seed != "follow" and not event.manifest:
-        return _excluded(plan, state, peer, "acknowledged without a manifest")
+    if plan.digests and not event.digest:
+        return _excluded(plan, state, peer, "acknowledged without a digest")
     if state.phase != AGREE:
-        if plan.seed != "follow" and event.manifest != state.manifest:
-            return _excluded(plan, state, peer, f"its files have digest {event.manifest}")
+        if plan.digests and event.digest != state.digest:
+            return _excluded(plan, state, peer, _unlike(plan, state, event.digest))
         # Equal, only late: it is told with the others, or at once where they have been told.
         told = (Send(peer.id, Told("commit", state.n, state.hash)),) if state.phase == COMMITTED else ()
-        return _with(state, peer._replace(acked=True, manifest=event.manifest)), told
+        return _with(state, peer._replace(acked=True, digest=event.digest)), told
     state = dataclasses.replace(state, hash=event.hash)
-    state = _with(state, peer._replace(acked=True, manifest=event.manifest))
+    state = _with(state, peer._replace(acked=True, digest=event.digest))
     return _agree(plan, state, (Note("acknowledged", (("member", peer.id),)),))
 
 
@@ -272,17 +272,12 @@ def _excluded(plan: Plan, state: State, peer: Peer, reason: str) -> Result:
 
 def _agree(plan: Plan, state: State, actions: tuple[Action, ...]) -> Result:
     """Commit as soon as what was asked for has been acknowledged: the only way to the commit."""
-    if plan.seed != "follow":
-        if not state.manifest:
+    if plan.digests:
+        if not state.digest:
             return state, actions
         for peer in state.peers:
-            if peer.acked and not peer.out and peer.manifest != state.manifest:
-                state, more = _excluded(
-                    plan,
-                    state,
-                    peer,
-                    f"its files have digest {peer.manifest}, those of {plan.coordinator} {state.manifest}",
-                )
+            if peer.acked and not peer.out and peer.digest != state.digest:
+                state, more = _excluded(plan, state, peer, _unlike(plan, state, peer.digest))
                 return state, actions + more
     holding = sum(1 for peer in state.peers if peer.holds)
     if holding < _needed(plan, state) or not state.hash:
@@ -315,9 +310,7 @@ def _lost(plan: Plan, state: State, event: Lost) -> Result:
     if peer is None or not peer.connected:
         return state, ()
     # An acknowledgement counts only on a connection that stands: the next one brings it again.
-    state = _with(
-        state, peer._replace(connected=False, told=False, acked=False, manifest="", trouble="connection lost")
-    )
+    state = _with(state, peer._replace(connected=False, told=False, acked=False, digest="", trouble="connection lost"))
     if state.phase in (CLOSING, FREEZING) and _unready(plan, state):
         return state, (Cancel(),)
     if state.phase == AGREE:
@@ -371,7 +364,14 @@ def _standing(state: State) -> str:
             words.append(f"{peer.id}: {peer.trouble or 'no acknowledgement'}, last reported height {peer.height}")
     if not state.seen and sum(1 for peer in state.peers if peer.holds) == 1:
         words.append("its hash is known from one store only")
-    return "; ".join(words) or "no digest of the sequencer's own files"
+    return "; ".join(words) or "the sequencer has no digest of its own yet"
+
+
+def _unlike(plan: Plan, state: State, digest: str) -> str:
+    """Say what differs on a participant that holds the right header."""
+    if plan.seed != "follow":
+        return f"its files have digest {digest}, those of {plan.coordinator} {state.digest}"
+    return f"its execution client has {digest} at block {state.n}, that of {plan.coordinator} {state.digest}"
 
 
 def _peer(state: State, member: str) -> Peer | None:

@@ -283,18 +283,22 @@ class Machine:
                 return []
             time.sleep(POLL / 4)
 
-    def client_trouble(self, n: int) -> str:
-        """Say why the execution client is not at block ``n`` like its stopped node; empty where it is, or is none.
+    def client_block(self, n: int) -> str:
+        """Return the hash of block ``n`` of the execution client, empty where there is none; HostError unless its
+        newest block is ``n``, like that of its stopped node.
 
         A node that starts with a client ahead of it rolls that client back, and with one behind it plays blocks again.
         """
         if not self.settings.execution_rpc:
             return ""
         try:
-            height = int(ExecutionClient(self.settings.execution_rpc, timeout=2.0).block(None)["height"])
+            block = ExecutionClient(self.settings.execution_rpc, timeout=2.0).block(None)
         except (HaError, KeyError, TypeError, ValueError) as exc:
-            return f"its execution client does not tell its newest block: {getattr(exc, 'message', exc)}"
-        return "" if height == n else f"its execution client is at block {height}, its node stopped at {n}"
+            told = getattr(exc, "message", exc)
+            raise HostError(f"its execution client does not tell its newest block: {told}") from exc
+        if block["height"] != n:
+            raise HostError(f"its execution client is at block {block['height']}, its node stopped at {n}")
+        return str(block["hash"])
 
     def still_stopped(self) -> str:
         """Say which process or port is left; empty where none is."""
@@ -532,9 +536,7 @@ class Coordinator(Machine):
         n = max([logged, *seen])
         if n != logged:
             return Failed(f"the log of {self.settings.service} ends at block {logged}, its RPC had shown {n}")
-        trouble = self.client_trouble(n)
-        if trouble:
-            return Failed(trouble)
+        self.client_block(n)
         if self.settings.seed != "follow":
             # Who copies begins at once, and files are at rest only when the process that wrote them has gone.
             trouble = self._proof_of_stop()
@@ -575,9 +577,11 @@ class Coordinator(Machine):
             seen[head["height"]] = head["hash"]
         return int(head["height"])
 
-    def digest(self) -> Digest | Failed:
-        """Return the digest over the stopped files."""
+    def digest(self, n: int) -> Digest | Failed:
+        """Return the digest over the stopped files, or the hash of the execution client's block ``n``."""
         try:
+            if self.settings.seed == "follow":
+                return Digest(self.client_block(n))
             from .copying import source_digest
 
             return Digest(source_digest(self.settings.copy, self.settings.own_state))
@@ -750,10 +754,8 @@ class Participant(Machine):
             return Failed("called off")
         self.marks["reached"] = boot_clock()
         self._stopped = True
-        trouble = self.stop_proven() or self.client_trouble(n)
-        if trouble:
-            return Failed(trouble)
-        return Matched(n, self._head[1])
+        trouble = self.stop_proven()
+        return Failed(trouble) if trouble else Matched(n, self._head[1], self.client_block(n))
 
     def _connect_copy(self) -> str:
         """Open the connection for the last copy before anything is stopped; say what stands in the way."""

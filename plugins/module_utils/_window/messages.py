@@ -142,7 +142,7 @@ def decode(raw: dict[str, t.Any], *, member: str) -> Told | Report | Ack | Nack 
             prints = tuple((str(name), str(value)) for name, value in raw["fingerprints"])
             return Report(member, _height(raw["height"]), str(raw["hash"]), prints, str(raw["trouble"]))
         if kind == "ack":
-            return Ack(member, _height(raw["n"]), str(raw["hash"]), str(raw["manifest"]))
+            return Ack(member, _height(raw["n"]), str(raw["hash"]), str(raw["digest"]))
         if kind == "nack":
             return Nack(member, _height(raw["n"]), str(raw["reason"]))
     except (KeyError, TypeError, ValueError) as exc:

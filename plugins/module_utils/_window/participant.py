@@ -60,7 +60,7 @@ class State:
     """Whether the coordinator asked for block ``n`` on the connection that stands: only then may it be answered."""
     n: int = 0
     hash: str = ""
-    manifest: str = ""
+    digest: str = ""
     checked: bool = False
     """Whether the coordinator named the hash of block ``n``, so that this side compared it."""
     probing: bool = False
@@ -137,9 +137,9 @@ def _told(plan: Plan, state: State, event: Told) -> Result:
 
 def _asked(plan: Plan, state: State, event: Told) -> Result:
     if state.phase == ARMED:
-        state = dataclasses.replace(
-            state, phase=MATCHING, asked=True, n=event.n, hash=event.hash, checked=bool(event.hash)
-        )
+        # What an execution client's block is elsewhere, only the coordinator learns.
+        checked = bool(event.hash) and not (plan.clients and plan.seed == "follow")
+        state = dataclasses.replace(state, phase=MATCHING, asked=True, n=event.n, hash=event.hash, checked=checked)
         # The limit of ``agree`` is the coordinator's to keep; this one only bounds a coordinator that is gone.
         return state, (Timer("arm", None), Timer("hold", plan.limits.hold), Match(event.n, event.hash))
     if state.phase not in (MATCHING, HOLDING):
@@ -149,7 +149,7 @@ def _asked(plan: Plan, state: State, event: Told) -> Result:
         return _resume(state, "failed", reason, (Cancel(), Send(plan.coordinator, Nack(plan.me, event.n, reason))))
     state = dataclasses.replace(state, asked=True)
     if state.phase == HOLDING:
-        return state, (Send(plan.coordinator, Ack(plan.me, state.n, state.hash, state.manifest)),)
+        return state, (Send(plan.coordinator, Ack(plan.me, state.n, state.hash, state.digest)),)
     return state, ()
 
 
@@ -158,10 +158,10 @@ def _matched(plan: Plan, state: State, event: Matched) -> Result:
         asked = f"{state.n} with {state.hash or 'any'}"
         reason = f"stopped at block {event.n} with hash {event.hash or 'unknown'}, asked for {asked}"
         return _resume(state, "aborted", reason, (Send(plan.coordinator, Nack(plan.me, state.n, reason)),))
-    state = dataclasses.replace(state, phase=HOLDING, hash=event.hash, manifest=event.manifest)
-    note = Note("holding", (("n", event.n), ("hash", event.hash), ("manifest", event.manifest)))
+    state = dataclasses.replace(state, phase=HOLDING, hash=event.hash, digest=event.digest)
+    note = Note("holding", (("n", event.n), ("hash", event.hash), ("digest", event.digest)))
     if state.connected and state.asked:
-        return state, (Send(plan.coordinator, Ack(plan.me, event.n, event.hash, event.manifest)), note)
+        return state, (Send(plan.coordinator, Ack(plan.me, event.n, event.hash, event.digest)), note)
     if state.connected:
         return state, (note,)
     return dataclasses.replace(state, probing=True), (Probe(), note)

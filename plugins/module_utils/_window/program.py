@@ -86,6 +86,7 @@ class Window:
             participants=tuple(sorted(member for member in ids if member != wanted.coordinator)),
             seed=wanted.seed,
             require_all=wanted.require_all,
+            clients=bool(wanted.execution_rpc),
             intake=bool(wanted.intake_ports) and wanted.role == "coordinator",
             max_lag=wanted.max_lag,
             fingerprints=tuple(sorted((str(name), str(value)) for name, value in wanted.fingerprints.items())),
@@ -116,8 +117,8 @@ class Window:
         """Write the outcome at once, then what the following seconds show."""
         state = driver.state
         self.receipt.update(outcome=outcome.outcome, reason=outcome.reason, n=state.n or None, hash=state.hash or None)
-        if getattr(state, "manifest", ""):
-            self.receipt["manifest"] = state.manifest
+        if getattr(state, "digest", ""):
+            self.receipt["digest"] = state.digest
         self.receipt["parts"] = self.parts()
         self.write()
         if outcome.outcome == "committed":

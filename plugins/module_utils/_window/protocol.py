@@ -50,6 +50,8 @@ class Plan:
     participants: tuple[str, ...]
     seed: str = "follow"
     require_all: bool = True
+    clients: bool = False
+    """Whether every member has an execution client, whose block ``n`` has to be everybody's too."""
     intake: bool = False
     max_lag: int = 3
     fingerprints: tuple[tuple[str, str], ...] = ()
@@ -59,6 +61,11 @@ class Plan:
     def quorum(self) -> int:
         """Members, the coordinator counted, that a Raft cluster of this size needs."""
         return (len(self.participants) + 1) // 2 + 1
+
+    @property
+    def digests(self) -> bool:
+        """Whether more than the header of block ``n`` has to be equal: the files (copy), or the clients' block."""
+        return self.seed != "follow" or self.clients
 
     @property
     def enough(self) -> int:
@@ -96,12 +103,12 @@ class Report(t.NamedTuple):
 
 
 class Ack(t.NamedTuple):
-    """A participant is stopped and holds block ``n`` with this hash (copy: and files with this digest)."""
+    """A participant is stopped and holds block ``n`` with this hash (``Plan.digests``: and this digest)."""
 
     member: str
     n: int
     hash: str
-    manifest: str = ""
+    digest: str = ""
 
 
 class Nack(t.NamedTuple):
@@ -134,9 +141,10 @@ class Frozen(t.NamedTuple):
 
 
 class Digest(t.NamedTuple):
-    """The digest of the coordinator's stopped files (copy)."""
+    """What has to be equal on all besides the header: the digest of the coordinator's stopped files (copy), or the hash
+    of its execution client's block ``n``."""
 
-    manifest: str
+    digest: str
 
 
 class Failed(t.NamedTuple):
@@ -175,7 +183,7 @@ class Matched(t.NamedTuple):
 
     n: int
     hash: str
-    manifest: str = ""
+    digest: str = ""
 
 
 class Proof(t.NamedTuple):

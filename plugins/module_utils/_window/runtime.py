@@ -101,8 +101,8 @@ class CoordinatorHost(Host, t.Protocol):
     def freeze(self, token: threading.Event) -> Frozen | Failed:
         """Stop, fence and prove."""
 
-    def digest(self) -> Digest | Failed:
-        """Return the digest of the stopped files."""
+    def digest(self, n: int) -> Digest | Failed:
+        """Return what has to be equal on all besides the header of block ``n``."""
 
     def commit(self, n: int, digest: str) -> Committed | Failed:
         """Prove once more, rename."""
@@ -438,8 +438,8 @@ class CoordinatorRuntime(_Runtime):
     def deliver(self, event: Event | None) -> None:
         """As before; the stopped files are read beside the work thread, so that nothing queues behind them."""
         super().deliver(event)
-        if isinstance(event, Frozen) and self.plan.seed != "follow":
-            self._do(self._host.digest, "digest", aside=True)
+        if isinstance(event, Frozen) and self.plan.digests:
+            self._do(lambda: self._host.digest(event.n), "digest", aside=True)
 
 
 class ParticipantRuntime(_Runtime):

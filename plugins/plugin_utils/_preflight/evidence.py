@@ -35,7 +35,7 @@ class Evidence(t.NamedTuple):
     ``sequencers``/``joiners``: names in the two groups. ``rtt``, ``ports``: what each member measured, by member; a
     port has ``opened`` where something was made to listen there for the probe.
     ``options``: ``state``, ``seed``, ``raft_port``, ``overrides``, ``timing_profile``, ``timing_overrides``,
-    ``min_free_bytes``, ``max_clock_offset`` (seconds), ``forks``.
+    ``min_free_bytes``, ``max_clock_offset`` (seconds), ``forks``, ``application_flags`` (by member, its own).
     """
 
     sequencer: Data

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._profile import execution_client
 from .._verdicts import BLOCK, OK, Verdict
 from .evidence import endpoint, is_loopback
 
@@ -45,6 +46,7 @@ def execution(evidence: Evidence) -> Iterator[Verdict]:
             yield Verdict("execution-silent", BLOCK, name, "an answer of its execution client", found, remedy)
             continue
         yield from _client(evidence, name, host, client, wanted)
+    yield from _flags(evidence, asked)
     yield from _secrets(evidence, origin)
     if evidence.options.get("seed") == "copy" and not evidence.migrated:
         remedy = "use evnode_seed: follow or copy_then_follow, where each node fills its client before the pause"
@@ -72,6 +74,20 @@ def _client(evidence: Evidence, name: str, host: Data, client: Data, wanted: str
         yield Verdict("execution-ahead", BLOCK, name, "a client without blocks, like its node", str(height), remedy)
         return
     yield Verdict("execution-ready", OK, name, "a client of the chain's genesis", str(client.get("version")))
+
+
+def _flags(evidence: Evidence, asked: Data) -> Iterator[Verdict]:
+    """A member with flags of its own (``evnode_application_flags``) is still asked and driven like all others."""
+    for name, words in (evidence.options.get("application_flags") or {}).items():
+        if not words or name in evidence.sequencers:
+            continue
+        own = execution_client([str(word) for word in words]) or {}
+        other = {key: value for key, value in asked.items() if str(own.get(key)).lower() != str(value).lower()}
+        if other:
+            remedy = "leave these in evnode_application_flags as on the sequencer: each of them makes another chain"
+            expected = ", ".join(f"{key} {value}" for key, value in sorted(other.items()))
+            found = ", ".join(f"{key} {own.get(key)}" for key in sorted(other))
+            yield Verdict("execution-flags", BLOCK, name, expected, found, remedy)
 
 
 def _secrets(evidence: Evidence, origin: Data) -> Iterator[Verdict]:

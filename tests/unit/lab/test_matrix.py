@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import LabError
-from lab.matrix.__main__ import FAULTS, differences, faults
+from lab.matrix.__main__ import CLIENTS, FAULTS, differences, faults
 
 SAID = [("disk", "ok", "node-1"), ("no-route", "block", "node-2 -> node-3"), ("jitter", "warn", "node-4")]
 
@@ -48,5 +48,6 @@ def test_an_entry_of_another_form(text: str) -> None:
 
 def test_every_verdict_of_the_list_is_one_of_preflights() -> None:
     known = set(re.findall(r"^### (\S+)$", (Path(__file__).parents[3] / "docs/verdicts.md").read_text(), re.MULTILINE))
-    named = {verdict for fault in faults(FAULTS.read_text()) for verdict, _member in fault.finds}
+    listed = [*faults(FAULTS.read_text()), *faults(CLIENTS.read_text())]
+    named = {verdict for fault in listed for verdict, _member in fault.finds}
     assert named - {"*"} <= known

@@ -251,10 +251,15 @@ def test_execution_client(recorded_node):
     def reply(method: str, path: str, request: dict[str, t.Any]) -> dict[str, t.Any]:
         if path != "/":
             return original(method, path, request)
+        if request["method"] == "eth_syncing":
+            return {"status": 200, "body": json.dumps({"jsonrpc": "2.0", "id": 1, "result": False})}
         asked.append(request["params"][0])
-        block = {"latest": 41, "0x28": 40}.get(request["params"][0])
-        result = None if block is None else {"number": hex(block), "hash": f"0xAB{block:062x}"}
-        return {"status": 200, "body": json.dumps({"jsonrpc": "2.0", "id": 1, "result": result})}
+        block = {"latest": 41, "0x28": 40, "safe": 39}.get(request["params"][0])
+        answer: dict[str, t.Any] = {"result": {"number": hex(block), "hash": f"0xAB{block:062x}"} if block else None}
+        if request["params"][0] == "finalized":
+            # What geth says before it has been told of one.
+            answer = {"error": {"code": -39001, "message": "finalized block not found"}}
+        return {"status": 200, "body": json.dumps({"jsonrpc": "2.0", "id": 1, **answer})}
 
     original, node.find = node.find, reply
     status = ask(node, execution_rpc=f"http://{node.address}", heights=[40, 99])
@@ -262,8 +267,11 @@ def test_execution_client(recorded_node):
         "height": 41,
         "hash": f"ab{41:062x}",
         "hashes": {"40": f"ab{40:062x}", "99": None},
+        "safe": 39,
+        "finalized": None,
+        "syncing": False,
     }
-    assert asked == ["latest", "0x28", "0x63"]
+    assert asked == ["latest", "safe", "finalized", "0x28", "0x63"]
 
 
 def test_execution_client_that_is_down(recorded_node):

@@ -302,3 +302,17 @@ COMMITTED = {"run": "r2", "outcome": "committed", "n": 10, "hash": "h10"}
 def test_block_n_is_told_by_whoever_still_knows(receipts, expected):
     found = decide.frozen_at(receipts, "node-1")
     assert (found.get("n"), found.get("hash")) == (expected or (None, None))
+
+
+def test_status_tells_of_both_layers_and_of_what_is_missing():
+    client = {"height": 22, "hash": "ab" * 32, "safe": 20, "finalized": None, "syncing": False}
+    status = {"height": 22, "head_hash": "cd" * 32, "leader": True, "unit_active": True, "execution": client}
+    down = {"height": None, "reasons": {"height": "refused"}}
+    leader, silent = decide.status_table({"node-1": "raft"}, {"node-1": status, "node-2": down})
+    assert leader == (
+        "node-1: mode raft, leader, height 22, hash cdcdcdcdcdcdcdcd, lag 0, unit active, "
+        "execution 22 abababababababab (safe 20, finalized none yet)"
+    )
+    assert silent.startswith("node-2: mode unknown") and silent.endswith("(refused)")
+    client["syncing"] = True
+    assert decide.status_table({}, {"node-1": status})[0].endswith("FETCHES FROM PEERS")

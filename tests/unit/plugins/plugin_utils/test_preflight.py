@@ -565,6 +565,27 @@ def test_clients_that_do_not_fit(world: World, spoil: Callable[[World], None], i
     assert found(world) == {(identity, "block", member)}
 
 
+SAME = [f"--evm.eth-url={URL}", "--evm.engine-url", ENGINE, "--evm.genesis-hash=0xG", "--other=1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "differs"),
+    [
+        ([], ""),
+        (SAME, ""),
+        ([*SAME, "--evm.fee-recipient=0xfee"], "fee_recipient 0xfee"),
+        (["--other=1"], "engine_url None, eth_url None, genesis_hash None"),
+        (["--evm.genesis-hash=0xg", f"--evm.engine-url={ENGINE}", "--evm.eth-url=http://localhost:1"], "eth_url"),
+    ],
+)
+def test_flags_of_a_members_own_leave_the_client_as_it_is(world: World, flags: list[str], differs: str):
+    with_clients(world)
+    world["options"]["application_flags"] = {"node-1": ["--evm.fee-recipient=0xfee"], "node-2": [], "node-3": flags}
+    said = [verdict for verdict in judge(Evidence(**world)) if verdict.id == "execution-flags"]
+    assert [(verdict.severity, verdict.member) for verdict in said] == ([("block", "node-3")] if differs else [])
+    assert all(differs in verdict.found for verdict in said)
+
+
 def test_a_copy_that_would_leave_the_clients_empty(world):
     with_clients(world)
     world["options"]["seed"] = "copy"

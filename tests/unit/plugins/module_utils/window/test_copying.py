@@ -58,7 +58,7 @@ def test_one_changed_byte_of_the_source_is_another_digest(settings, pair):
     built.close()
     pair.write("000001.sst", b"s" * 4999 + b"S")
     assert isinstance(found, Matched)
-    assert found.manifest != source_digest(pair)
+    assert found.digest != source_digest(pair)
 
 
 def test_nothing_is_copied_into_a_store_that_is_in_use(settings, pair):

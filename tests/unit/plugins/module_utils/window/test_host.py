@@ -31,6 +31,7 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.bus im
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.host import HostError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.protocol import (
     Committed,
+    Digest,
     Failed,
     Frozen,
     Limits,
@@ -492,7 +493,8 @@ def test_an_execution_client_has_to_be_where_its_node_is(settings, monkeypatch, 
     if reason:
         assert all(isinstance(one, Failed) and reason in one.reason for one in found)
     else:
-        assert found == [Frozen(21, "h21"), Matched(21, "h21")]
+        assert found == [Frozen(21, "h21"), Matched(21, "h21", "e")]
+        assert first.digest(21) == Digest("e")
 
 
 def test_another_hash_is_refused_and_nothing_is_stopped(settings):

@@ -149,8 +149,8 @@ def test_a_welcome_proves_the_key_for_this_nonce():
     "raw",
     [
         {"type": "commit"},
-        {"type": "ack", "n": "7", "hash": "ab", "manifest": ""},
-        {"type": "ack", "n": True, "hash": "ab", "manifest": ""},
+        {"type": "ack", "n": "7", "hash": "ab", "digest": ""},
+        {"type": "ack", "n": True, "hash": "ab", "digest": ""},
         {"type": "told", "kind": "frozen", "n": -1, "hash": "", "reason": ""},
         {"type": "report", "height": 1, "hash": "", "fingerprints": [["one"]], "trouble": ""},
         {},

@@ -454,10 +454,28 @@ def test_a_copy_that_differs_by_one_byte_aborts(early):
     assert "node-5" in node.driver.state.reason
 
 
-def test_a_copy_without_a_manifest_aborts():
-    node = Coordinator(seed="copy").arm().freeze()
+@pytest.mark.parametrize("changes", [{"seed": "copy"}, {"clients": True}], ids=["copy", "clients"])
+def test_an_acknowledgement_without_a_digest_aborts_where_one_is_needed(changes):
+    node = Coordinator(**changes).arm().freeze()
     node(Ack("node-2", 21, "h21"))
     assert node.phase == "aborting"
+
+
+def test_the_blocks_of_execution_clients_are_compared_too():
+    node = Coordinator(clients=True).arm().freeze()
+    for member in OTHERS:
+        node(Ack(member, 21, "h21", "e21"))
+    assert not node.of(Commit), "the coordinator's own client has not answered yet"
+    node(Digest("e21"))
+    assert node.of(Commit)
+
+
+def test_another_block_in_an_execution_client_aborts_by_name():
+    node = Coordinator(clients=True).arm().freeze()
+    node(Digest("e21"))
+    node(Ack("node-3", 21, "h21", "other"))
+    assert node.phase == "aborting"
+    assert "node-3: its execution client has other at block 21, that of node-1 e21" in node.driver.state.reason
 
 
 def test_with_copies_the_hash_has_to_be_known_here():
@@ -510,6 +528,14 @@ def test_a_lost_connection_asks_for_proof_until_there_is_some():
     assert node(Proof(False, "refused")) == []
     assert node(None, 0.25) == [Probe()]
     assert node(Proof(True))[0] == Start(21, "h21")
+
+
+@pytest.mark.parametrize(("require_all", "starts"), [(True, 1), (False, 0)])
+def test_proof_alone_says_nothing_of_the_others_execution_clients(require_all, starts):
+    node = Participant(clients=True, require_all=require_all).hold()
+    node(Lost("node-2"))
+    node(Proof(True))
+    assert len(node.of(Start)) == starts
 
 
 def test_without_proof_it_follows_again_at_the_limit():
