@@ -13,8 +13,7 @@ import pytest
 from lab import execution, machine
 from lab.execution.traffic import Sender
 from lab.settings import Settings
-from lab.shell import wait_for
-from lab.trial import history
+from lab.trial import history, pairs
 from lab.trial.play import Controller
 
 EXECUTION = "geth"
@@ -27,21 +26,6 @@ class Moved(NamedTuple):
     n: int
     hash: str
     sender: Sender
-
-
-def equal_heads(lab: Settings) -> int:
-    """Wait until all nodes and all clients are at one height with one block, and return it."""
-    at = 0
-
-    def differing() -> str | None:
-        nonlocal at
-        found = {host.name: (history.height(lab, host), *execution.head(host)) for host in lab.hosts}
-        ((node, client, _hash), *others) = set(found.values())
-        at = client
-        return None if not others and node == client else f"{found}"
-
-    wait_for("equal heads of nodes and clients", differing, timeout=60, interval=0.05)
-    return at
 
 
 @pytest.fixture(scope="module")
@@ -88,29 +72,16 @@ def test_a_client_that_does_not_fit_is_refused(refused: dict[str, str]) -> None:
 
 def test_five_pairs_go_on_at_the_next_block(lab: Settings, moved: Moved, note: Callable[[str], None]) -> None:
     assert history.cluster_problems(lab, moved.n, moved.hash) == []
-    tip = equal_heads(lab)
-    found = {}
-    for height in (moved.n, moved.n + 1, tip):
-        hashes = {execution.ask(host, "eth_getBlockByNumber", hex(height), False)["hash"] for host in lab.hosts}
-        assert len(hashes) == 1, f"{height}: {hashes}"
-        found[height] = hashes.pop().removeprefix("0x")
+    tip = pairs.equal_heads(lab)
+    agreed = {height: pairs.block(lab, height) for height in (moved.n, moved.n + 1, tip)}
     # Compared before the commit, not only afterwards.
-    assert {history.receipt(lab, host)["digest"] for host in lab.hosts} == {found[moved.n]}
+    assert {history.receipt(lab, host)["digest"] for host in lab.hosts} == {agreed[moved.n]}
     note(f"gap: {history.longest_pause_s(lab, lab.hosts[0], moved.n - 1):.3f} s")
 
 
 def test_every_transaction_was_mined_once(lab: Settings, moved: Moved, note: Callable[[str], None]) -> None:
-    sender = moved.sender
-    assert len(sender.sent) > 50
-
-    def waiting() -> str | None:
-        became = sender.became(lab.hosts[4])
-        return None if not became.missing else f"not mined: {became.missing[:5]}"
-
-    wait_for("all transactions in the chain", waiting, timeout=60, interval=0.5)
-    became = sender.became(lab.hosts[4])
-    # A nonce is used once, so as many as were sent is each of them, and none twice.
-    assert became.nonce == len(sender.sent)
+    assert len(moved.sender.sent) > 50
+    became = pairs.all_mined(moved.sender, lab.hosts[4])
     note(f"{became.included} transactions, the slowest {became.slowest_s:.1f} s until its block's time")
 
 
@@ -127,13 +98,10 @@ def test_the_pair_goes_back_together(
     tip = history.height(lab, lab.hosts[0])
     assert tip and tip > moved.n
     made = history.blocks(lab, lab.hosts[0], 1, tip)
-    clients = [execution.ask(lab.hosts[0], "eth_getBlockByNumber", hex(height), False)["hash"] for height in (1, tip)]
+    clients = [pairs.block(lab, height) for height in (1, tip)]
     outcome = controller.run("rollback", "--tags", "rollback")
     assert outcome.code == 0, outcome.errors()
     assert history.single_problems(lab, made, cluster=True) == []
-    assert equal_heads(lab) > tip
-    for host in lab.hosts:
-        assert clients == [
-            execution.ask(host, "eth_getBlockByNumber", hex(height), False)["hash"] for height in (1, tip)
-        ]
+    assert pairs.equal_heads(lab) > tip
+    assert clients == [pairs.block(lab, height) for height in (1, tip)]
     note(f"rollback: {history.longest_pause_s(lab, lab.hosts[0], tip):.3f} s without a block")

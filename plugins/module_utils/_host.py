@@ -23,10 +23,11 @@ import socket
 import time
 import typing as t
 
-from . import _disk, _strays
+from . import _client_unit, _disk, _strays
 from ._errors import HaError
 from ._execution import facts
 from ._files import read_bytes, read_link, sha256_file
+from ._half_copy import unfinished
 from ._peer_id import peer_id_in
 from ._proc import listening_sockets
 from ._process import run as _run
@@ -72,6 +73,7 @@ class Wanted(t.NamedTuple):
     ports: Sequence[int] = ()
     space_paths: Sequence[str] = ()
     execution_rpc: str | None = None
+    client_unit: str | None = None
     jwt_file: str | None = None
 
 
@@ -112,6 +114,7 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
     host["strays"] = _strays.find(wanted.unit, run=run, proc=proc) if wanted.unit else None
     host["mode"] = _mode(wanted)
     host["execution"] = facts(wanted.execution_rpc) if wanted.execution_rpc else None
+    host["client"] = _client(wanted) if wanted.client_unit else None
     host["jwt_sha256"] = _secret_fingerprint(wanted.jwt_file) if wanted.jwt_file else None
     return host
 
@@ -298,6 +301,20 @@ def _mode(wanted: Wanted) -> str | None:
     if target in _MODES:
         return target
     return "absent" if os.path.isdir(folder) else "unmanaged"
+
+
+def _client(wanted: Wanted) -> dict[str, t.Any]:
+    """Return what a copy has to know of the client, or the ``reason`` why it is not known.
+
+    ``free_bytes``: where its data are. ``half_copied``: an earlier copy to it was broken off, so that it does not run.
+    """
+    try:
+        client = _client_unit.read(str(wanted.client_unit))
+        half = client.root in unfinished(os.path.join(wanted.state_dir, str(wanted.unit)))
+    except HaError as exc:
+        return {"reason": exc.message}
+    free = _disk.free_bytes(client.root)
+    return {**client._asdict(), "free_bytes": free, "half_copied": half, "reason": None}
 
 
 def _secret_fingerprint(path: str) -> str | None:

@@ -64,6 +64,9 @@ options:
   execution_rpc:
     description: JSON-RPC of the node's execution client as this host reaches it; empty for a chain without one.
     type: str
+  client_unit:
+    description: Unit of the execution client, where its data are to be copied; empty otherwise.
+    type: str
   jwt_file:
     description: File with the secret of the client's Engine API, to return its checksum.
     type: path
@@ -214,6 +217,12 @@ host:
         - What the execution client says of itself, as C(version), C(genesis_hash), C(height) and C(hash) of its newest
           block, and C(reason), why one of them is V(null).
       type: dict
+    client:
+      description:
+        - What M(evnode.sequencer_ha.execution_client_info) returns of O(client_unit), with C(free_bytes) of the file
+          system of its data and C(half_copied), whether an earlier copy to it was broken off.
+        - Only a C(reason) where it cannot be read, V(null) without O(client_unit).
+      type: dict
     jwt_sha256:
       description: Checksum of O(jwt_file), V(null) where there is none.
       type: str
@@ -248,6 +257,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "space_paths": {"type": "list", "elements": "path", "default": []},
             "execution_rpc": {"type": "str"},
+            "client_unit": {"type": "str"},
             "jwt_file": {"type": "path"},
         },
         supports_check_mode=True,

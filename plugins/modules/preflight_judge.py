@@ -68,7 +68,8 @@ options:
       - The operator's choices. C(state) of the migration, where V(committed) and V(cluster) leave out what only
         concerns a chain that is still to be migrated; C(seed); C(raft_port); C(raft_dir); C(overrides) of
         evnode.yaml; C(timing_profile) and C(timing_overrides); C(min_free_bytes); C(max_clock_offset) in seconds;
-        C(forks) of Ansible; C(application_flags) by member, where they are its own.
+        C(forks) of Ansible; C(application_flags) by member, where they are its own;
+        C(execution_service), the unit of the execution clients where their data are copied.
     type: dict
     default: {}
 """

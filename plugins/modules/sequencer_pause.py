@@ -12,7 +12,8 @@ short_description: Stop the sequencer for a limited time
 version_added: 0.1.0
 author: The evnode.sequencer_ha authors (@evnode)
 description:
-  - Stops the unit of the sequencer so that its store can be copied, and starts it again.
+  - Stops the unit of the sequencer so that its store can be copied, and starts it again. An execution client whose data
+    are copied too is stopped after it, and answers before it starts.
   - Before the stop a transient timer of systemd is armed that starts the unit again after O(limit) seconds. The pause
     therefore ends even if the controller or the connection is lost.
 extends_documentation_fragment:
@@ -39,6 +40,18 @@ options:
     description: Seconds after which the host starts the unit by itself.
     type: int
     default: 60
+  client:
+    description: The execution client that is stopped and started with the unit, as C(unit) and C(url) of its JSON-RPC.
+    type: dict
+    suboptions:
+      unit:
+        description: Name of its unit, without the suffix C(.service).
+        type: str
+        required: true
+      url:
+        description: Where it answers, as a URL or C(host:port).
+        type: str
+        required: true
 """
 
 EXAMPLES = r"""
@@ -64,6 +77,7 @@ active:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _pause
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._client_service import Client
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._systemd import active_state
 
@@ -75,16 +89,24 @@ def main() -> None:
             "unit": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["paused", "resumed"], "required": True},
             "limit": {"type": "int", "default": 60},
+            "client": {
+                "type": "dict",
+                "options": {"unit": {"type": "str", "required": True}, "url": {"type": "str", "required": True}},
+            },
         },
         supports_check_mode=True,
     )
     unit = module.params["unit"]
     pausing = module.params["state"] == "paused"
+    client = Client(**module.params["client"]) if module.params["client"] else None
     try:
         active = active_state(f"{unit}.service") == "active"
         if module.check_mode:
             module.exit_json(changed=active is pausing, active=active)
-        changed = _pause.pause(unit, module.params["limit"]) if pausing else _pause.resume(unit)
+        if pausing:
+            changed = _pause.pause(unit, module.params["limit"], client=client)
+        else:
+            changed = _pause.resume(unit, client=client)
         module.exit_json(changed=changed, active=not pausing)
     except HaError as exc:
         module.fail_json(msg=exc.message)

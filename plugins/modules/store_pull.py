@@ -66,6 +66,11 @@ options:
   group:
     description: Group of what is copied. Required with O(state=present).
     type: str
+  owners:
+    description:
+      - C(owner) and C(group) of roots that belong to others, by the root's name, such as those of an execution client.
+    type: dict
+    default: {}
   bandwidth:
     description: Bytes per second, V(0) for no limit.
     type: int
@@ -162,6 +167,7 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store import 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.client import Source
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.pace import progress_writer
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.pull import Puller, pull
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.tree import StoreError
 
 
 def main() -> None:
@@ -175,6 +181,7 @@ def main() -> None:
             "exclude": {"type": "list", "elements": "str", "default": []},
             "owner": {"type": "str"},
             "group": {"type": "str"},
+            "owners": {"type": "dict", "default": {}},
             "bandwidth": {"type": "int", "default": 0},
             "phase": {"type": "str", "choices": ["warm", "last"], "default": "warm"},
             "limit": {"type": "int", "default": 0},
@@ -211,13 +218,8 @@ def _copy(module: AnsibleModule, key: str) -> None:
         module.fail_json(
             msg=f"Expected the share as source, found none with {', '.join(missing)}; share the store first"
         )
-    try:
-        uid, gid = pwd.getpwnam(given["owner"]).pw_uid, grp.getgrnam(given["group"]).gr_gid
-    except KeyError:
-        module.fail_json(
-            msg=f"Expected the user {given['owner']} and the group {given['group']} on this host; create them first"
-        )
     source = given["source"]
+    uid, gid = _account(given["owner"], given["group"])
     puller = Puller(
         Source(str(source["address"]), int(source["port"]), str(source["host_key"])),
         {str(name): str(path) for name, path in given["roots"].items()},
@@ -225,6 +227,10 @@ def _copy(module: AnsibleModule, key: str) -> None:
         state_dir=os.path.join(given["state_dir"], given["unit"]),
         uid=uid,
         gid=gid,
+        owners={
+            str(name): _account(str(account["owner"]), str(account["group"]))
+            for name, account in given["owners"].items()
+        },
         exclude=given["exclude"],
         bandwidth=given["bandwidth"],
         listener=progress_writer(given["progress_file"]) if given["progress_file"] else None,
@@ -238,6 +244,13 @@ def _copy(module: AnsibleModule, key: str) -> None:
         seconds=outcome.seconds,
         manifest=outcome.manifest.as_dict() if outcome.manifest else None,
     )
+
+
+def _account(owner: str, group: str) -> tuple[int, int]:
+    try:
+        return pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise StoreError(f"Expected the user {owner} and the group {group} on this host; create them first") from None
 
 
 if __name__ == "__main__":

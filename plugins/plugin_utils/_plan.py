@@ -126,7 +126,7 @@ def migration_steps(profile: Data, members: Sequence[Data], options: Data) -> li
     """Return what a run will do, in order, one sentence a step, with the point of no return marked.
 
     ``options``: ``state``, ``seed``, ``anchor_host``, ``raft_dir``, ``raft_port``, ``config_dir``, ``timings``,
-    ``store_bytes``.
+    ``store_bytes``, ``client_bytes`` (None where no client's data are copied).
     """
     if options.get("state") == "cluster":
         return ["Already migrated: every member runs in Raft mode. Nothing to do."]
@@ -139,10 +139,13 @@ def migration_steps(profile: Data, members: Sequence[Data], options: Data) -> li
     files = ", ".join(entry["path"] for entry in secret_files(profile))
     stored = options.get("store_bytes")
     large = f" ({size(float(stored))} each)" if stored else ""
+    clients = options.get("client_bytes")
+    both = f"{large} and of the data of the execution client ({size(float(clients))} each)" if clients else large
     seeds = {
         "follow": f"run as plain full nodes and fetch the chain{large} from the sequencer while it goes on",
         "copy": f"are given a copy of the store{large} while the chain goes on, and the rest of it inside the window",
-        "copy_then_follow": f"are given a copy of the store{large} while the chain goes on, then follow as full nodes",
+        "copy_then_follow": f"are given a copy of the store{both} while the chain goes on, the last part while it "
+        "stands still for some seconds, then follow as full nodes",
     }
     steps = [
         f"{names}: create the user {profile.get('user')}, {profile.get('home')} and {options.get('raft_dir')}; "

@@ -27,7 +27,7 @@ from . import tree
 from .client import Session, Source, SshLink
 from .disk import SPARE, FileJob, Plan, Target, compare
 from .pace import Progress, TokenBucket
-from .tree import CHUNK, DirectoryLocks, Entry, Rules, StoreError, Summary
+from .tree import CHUNK, DatabaseLocks, Entry, Rules, StoreError, Summary
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,6 +78,7 @@ class Puller:
         state_dir: str,
         uid: int,
         gid: int,
+        owners: Mapping[str, tuple[int, int]] | None = None,
         exclude: Sequence[str] = (),
         bandwidth: float = 0,
         listener: Callable[[dict[str, t.Any]], None] | None = None,
@@ -87,13 +88,15 @@ class Puller:
     ) -> None:
         """``roots`` maps names of the share to directories here; ``state_dir`` keeps the marker and the known hashes.
 
-        ``bandwidth`` is bytes a second (0: no limit), ``silence`` the seconds after which a mute source counts as gone,
-        ``listener`` is told the progress.
+        ``owners`` are uid and gid of roots that belong to others than ``uid`` and ``gid``. ``bandwidth`` is bytes a
+        second (0: no limit), ``silence`` the seconds after which a mute source counts as gone, ``listener`` is told the
+        progress.
         """
         self._roots = {name: _destination(path) for name, path in roots.items()}
         if not self._roots:
             raise StoreError("Expected at least one root to copy, found none")
-        self._state_dir, self._uid, self._gid = state_dir, uid, gid
+        self._state_dir = state_dir
+        self._owners = {name: (owners or {}).get(name, (uid, gid)) for name in self._roots}
         self._exclude = list(exclude)
         self._bandwidth, self._listener, self._clock = bandwidth, listener, clock
         self._source = source
@@ -220,11 +223,12 @@ class Puller:
 
     def _target(self, name: str, stack: contextlib.ExitStack) -> Target:
         path = self._folder(name)
+        uid, gid = self._owners[name]
         if name in self._files:
             make_dirs(path, mode=0o755)
         else:
-            make_dirs(path, mode=self._modes[name], uid=self._uid, gid=self._gid)
-        target = Target(path, uid=self._uid, gid=self._gid)
+            make_dirs(path, mode=self._modes[name], uid=uid, gid=gid)
+        target = Target(path, uid=uid, gid=gid)
         stack.callback(target.close)
         return target
 
@@ -251,7 +255,7 @@ class Puller:
                 found[name] = list(tree.scan(path, rules, quiet=True, beat=self._beat))
                 continue
             folders = [os.path.relpath(folder, path) for folder, _dirs, _files in os.walk(path)]
-            locks = DirectoryLocks(path, [folder for folder in folders if folder != "."])
+            locks = DatabaseLocks(path, [folder for folder in folders if folder != "."])
             stack.callback(locks.release)
             found[name] = list(tree.scan(path, rules, known=self._known.get(path), quiet=True, beat=self._beat))
         return found

@@ -163,7 +163,7 @@ class Server:
     def _must_be_closed(root: str, entries: Sequence[Entry]) -> None:
         # Shared and given back at once: a node that has to come back finds the directory free.
         folders = [entry.path for entry in entries if entry.kind == "d"]
-        tree.DirectoryLocks(root, folders, shared=True).release()
+        tree.DatabaseLocks(root, folders, shared=True).release()
 
     @staticmethod
     def _stamps(entries: Sequence[Entry]) -> dict[str, tuple[int, int, int, int]]:

@@ -472,28 +472,44 @@ def save_known(path: str, trees: Mapping[str, Iterable[Entry]], known: Mapping[s
     return True
 
 
-class DirectoryLocks:
-    """The locks that Badger takes on a database's directory: held, no node opens it; not to be had, one has it open."""
+LOCK_FILES = ("LOCK", "mdbx.lck")
+"""Files that an open database holds a lock on: geth its directory's, Pebble and MDBX that of the database."""
+
+
+class DatabaseLocks:
+    """The locks that an open database holds: held here, nobody opens it; not to be had, a process has it open.
+
+    Badger locks its directory. Others lock a file in it, some with flock(2), some with fcntl(2), which do not see each
+    other.
+    """
 
     def __init__(self, root: str, folders: Iterable[str], *, shared: bool = False) -> None:
         """Lock ``root`` and the ``folders`` below it; StoreError names the directory that is in use."""
         self._fds: list[int] = []
+        kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
         try:
             for path in [root, *(f"{root}/{folder}" for folder in folders)]:
-                try:
-                    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                except FileNotFoundError:
+                if not self._lock(path, os.O_RDONLY | os.O_DIRECTORY, kind):
                     continue
-                self._fds.append(fd)
-                fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            self.release()
-            raise StoreError(
-                f"Expected {path} to be closed, found a process that has it open; stop the node first"
-            ) from exc
+                for name in LOCK_FILES:
+                    if self._lock(f"{path}/{name}", os.O_NOFOLLOW | (os.O_RDONLY if shared else os.O_RDWR), kind):
+                        fcntl.lockf(self._fds[-1], kind)
         except OSError as exc:
             self.release()
+            if isinstance(exc, (BlockingIOError, PermissionError)):
+                raise StoreError(
+                    f"Expected {path} to be closed, found a process that has it open; stop the node, or the execution "
+                    "client, first"
+                ) from exc
             raise StoreError(f"{root} cannot be locked: {exc.strerror}") from exc
+
+    def _lock(self, path: str, flags: int, kind: int) -> bool:
+        try:
+            self._fds.append(os.open(path, flags | os.O_CLOEXEC))
+        except (FileNotFoundError, IsADirectoryError):
+            return False
+        fcntl.flock(self._fds[-1], kind)
+        return True
 
     def release(self) -> None:
         """Let others open it again."""

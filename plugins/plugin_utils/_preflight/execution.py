@@ -12,7 +12,7 @@ import typing as t
 
 from .._profile import execution_client
 from .._verdicts import BLOCK, OK, Verdict
-from .evidence import endpoint, is_loopback
+from .evidence import endpoint, is_loopback, size
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,8 @@ if t.TYPE_CHECKING:
 
 # Client and node are asked at different moments.
 _BEHIND = 1
+# What has to be left beside a copy.
+_SPARE = 2**30
 
 
 def execution(evidence: Evidence) -> Iterator[Verdict]:
@@ -38,9 +40,15 @@ def execution(evidence: Evidence) -> Iterator[Verdict]:
         return
     origin = evidence.answering.get(source, {})
     wanted = (origin.get("execution") or {}).get("genesis_hash")
+    copied = bool(evidence.options.get("execution_service")) and not evidence.migrated
+    if copied:
+        yield from _units(evidence, origin)
     for name, host in evidence.answering.items():
         client = host.get("execution") or {}
         if client.get("height") is None:
+            if copied and (host.get("client") or {}).get("half_copied"):
+                # Stopped by a run that was broken off; the next one writes the rest and starts it.
+                continue
             remedy = f"start an execution client of the chain's genesis on this host, answering at {asked['eth_url']}"
             found = str(client.get("reason") or "it was not asked")
             yield Verdict("execution-silent", BLOCK, name, "an answer of its execution client", found, remedy)
@@ -49,9 +57,30 @@ def execution(evidence: Evidence) -> Iterator[Verdict]:
     yield from _flags(evidence, asked)
     yield from _secrets(evidence, origin)
     if evidence.options.get("seed") == "copy" and not evidence.migrated:
-        remedy = "use evnode_seed: follow or copy_then_follow, where each node fills its client before the pause"
+        remedy = "use evnode_seed: follow, or copy_then_follow with the clients' unit in evnode_execution_service"
         expected = "a seed that fills the execution clients"
         yield Verdict("seed-without-client", BLOCK, "all", expected, "copy, which leaves them empty", remedy)
+
+
+def _units(evidence: Evidence, origin: Data) -> Iterator[Verdict]:
+    """The clients whose data are copied: all of one kind, with room for the data of the sequencer's."""
+    source = origin.get("client") or {}
+    needed = int(source.get("bytes") or 0) + _SPARE
+    for name, host in evidence.answering.items():
+        client = host.get("client") or {}
+        free = client.get("free_bytes")
+        if not client or client.get("reason"):
+            remedy = "correct evnode_execution_service, or leave it empty and let each node fill its client"
+            found = str(client.get("reason") or "it was not read")
+            expected = f"the unit {evidence.options['execution_service']}.service of a client whose data can be copied"
+            yield Verdict("execution-unit", BLOCK, name, expected, found, remedy)
+        elif source.get("kind") and client["kind"] != source["kind"]:
+            remedy = "install the same client on every member: no other reads its data"
+            yield Verdict("execution-kind", BLOCK, name, str(source["kind"]), str(client["kind"]), remedy)
+        elif name not in evidence.sequencers and free is not None and free < needed:
+            expected = f"{size(needed)} free at {client['root']}"
+            remedy = "free some space, or use a larger disk"
+            yield Verdict("execution-space", BLOCK, name, expected, size(free), remedy)
 
 
 def _client(evidence: Evidence, name: str, host: Data, client: Data, wanted: str | None) -> Iterator[Verdict]:

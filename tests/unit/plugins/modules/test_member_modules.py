@@ -160,3 +160,18 @@ def test_sequencer_info_answers_for_a_unit_that_does_not_exist(tmp_path: Path, t
     answer = run("sequencer_info", {"unit": "chain", "config_dir": str(tmp_path)}, tools)
     assert answer["changed"] is False
     assert answer["raw"]["mode"] == "absent"
+
+
+def test_execution_client_is_stopped_once_and_only_told_of_in_check_mode(tmp_path: Path, tools: Path) -> None:
+    client = {"unit": "reth", "url": "http://127.0.0.1:9"}
+    told = run("execution_client", {**client, "state": "answering"}, tools, check=True)
+    assert (told["changed"], told["active"]) == (True, False)
+    stopped = run("execution_client", {**client, "state": "stopped"}, tools)
+    assert (stopped["changed"], stopped["active"]) == (False, False)
+    assert asked(tmp_path) == ["stop -- reth.service"]
+
+
+def test_a_client_without_a_unit_is_told_in_one_sentence(tools: Path) -> None:
+    answer = run("execution_client_info", {"unit": "reth"}, tools)
+    assert answer["failed"] is True
+    assert answer["msg"].startswith("Expected the execution client's unit reth.service, found none")

@@ -594,6 +594,56 @@ def test_a_copy_that_would_leave_the_clients_empty(world):
     assert found(world) == set()
 
 
+def with_copied_clients(world: World) -> None:
+    with_clients(world)
+    world["options"].update(seed="copy_then_follow", execution_service="reth")
+    for name, entry in world["hosts"].items():
+        entry["client"] = {
+            "kind": "reth",
+            "root": "/data",
+            "bytes": 5 * 2**30 if name == "node-1" else 0,
+            "free_bytes": 7 * 2**30,
+            "half_copied": False,
+            "reason": None,
+        }
+
+
+def unit_of(name: str, **values: t.Any) -> Callable[[World], None]:
+    return lambda world: world["hosts"][name]["client"].update(values)
+
+
+def both(*changes: Callable[[World], None]) -> Callable[[World], None]:
+    def change_all(world: World) -> None:
+        for change in changes:
+            change(world)
+
+    return change_all
+
+
+STOPPED = client("node-2", height=None, reason="refused")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (both(), set()),
+        (unit_of("node-3", reason="no unit"), {("execution-unit", "block", "node-3")}),
+        (lambda world: world["hosts"]["node-3"].update(client=None), {("execution-unit", "block", "node-3")}),
+        (unit_of("node-3", kind="geth"), {("execution-kind", "block", "node-3")}),
+        (unit_of("node-3", free_bytes=5 * 2**30), {("execution-space", "block", "node-3")}),
+        (unit_of("node-3", free_bytes=0), {("execution-space", "block", "node-3")}),
+        (unit_of("node-1", free_bytes=0), set()),
+        (client("node-3", height=4), {("execution-ahead", "block", "node-3")}),
+        (STOPPED, {("execution-silent", "block", "node-2")}),
+        (both(STOPPED, unit_of("node-2", half_copied=True)), set()),
+    ],
+)
+def test_clients_whose_data_are_to_be_copied(world: World, spoil: Callable[[World], None], said: set[t.Any]):
+    with_copied_clients(world)
+    spoil(world)
+    assert found(world) == said
+
+
 def test_a_joiner_that_follows_already_may_have_a_client_with_blocks(world):
     with_clients(world)
     client("node-3", height=12)(world)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pathlib
 import socket
+import subprocess
+import sys
 import time
 import typing as t
 
@@ -17,7 +20,7 @@ import pytest
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store import tree
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.tree import (
     CHUNK,
-    DirectoryLocks,
+    DatabaseLocks,
     Rules,
     StoreError,
 )
@@ -298,11 +301,31 @@ def test_differences_name_the_first_paths_and_what_differs(tmp_path: pathlib.Pat
 
 def test_a_lock_that_a_node_holds_is_noticed_and_ours_keeps_a_node_out(tmp_path: pathlib.Path) -> None:
     (tmp_path / "db").mkdir()
-    ours = DirectoryLocks(str(tmp_path), ["db", "gone"])
-    with pytest.raises(StoreError, match=f"Expected {tmp_path}/db to be closed.*stop the node first"):
-        DirectoryLocks(str(tmp_path / "db"), [])
+    ours = DatabaseLocks(str(tmp_path), ["db", "gone"])
+    with pytest.raises(StoreError, match=f"Expected {tmp_path}/db to be closed.*stop the node, or"):
+        DatabaseLocks(str(tmp_path / "db"), [])
     ours.release()
-    DirectoryLocks(str(tmp_path / "db"), []).release()
+    DatabaseLocks(str(tmp_path / "db"), []).release()
+
+
+@pytest.mark.parametrize("lock", [fcntl.flock, fcntl.lockf], ids=["flock", "fcntl"])
+@pytest.mark.parametrize("shared", [True, False], ids=["source", "target"])
+def test_the_lock_file_of_an_open_client_is_noticed(tmp_path: pathlib.Path, lock: t.Any, shared: bool) -> None:
+    held = tmp_path / "chaindata" / "LOCK"
+    held.parent.mkdir()
+    held.touch()
+    # In a process of its own: fcntl(2) does not keep a process away from itself.
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); getattr(fcntl, sys.argv[2])(f, 2); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(held), lock.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin and other.stdout and other.stdout.readline()
+        with pytest.raises(StoreError, match=r"chaindata to be closed.*or the execution client, first"):
+            DatabaseLocks(str(tmp_path), ["chaindata"], shared=shared)
+        other.communicate(b"\n")
+    DatabaseLocks(str(tmp_path), ["chaindata"], shared=shared).release()
 
 
 def test_a_missing_root_says_so(tmp_path: pathlib.Path) -> None:
