@@ -150,7 +150,10 @@ def _no_ssh(host: Host) -> str | None:
 
 
 def down(lab: Settings) -> None:
-    """Take everything of this lab away, also what a crashed one has left."""
+    """Take everything of this lab away, also what a crashed one has left.
+
+    The folders that all labs are in stay: another lab may be making its own in one at this moment.
+    """
     _close_ssh(lab)
     for record in lab.run_dir.glob("*.pid.json"):
         processes.end(record, soft=5)
@@ -160,10 +163,6 @@ def down(lab: Settings) -> None:
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
             raise LabError(f"{path} could not be removed")
-    for path in (lab.state.parent, lab.run_dir.parent):
-        # Stays while it holds another lab.
-        with contextlib.suppress(OSError):
-            path.rmdir()
 
 
 def _close_ssh(lab: Settings) -> None:

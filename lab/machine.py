@@ -40,7 +40,7 @@ def cgroups(host: Host, create: bool = False) -> list[Path]:
         roots = [base]
     if not roots:
         raise LabError(f"no cgroup hierarchy below {base} on the lab machine; systemd hosts cannot boot without one")
-    found = [root / "evnode-lab" / host.lab / host.name for root in roots]
+    found = [root / f"evnode-lab-{host.lab}" / host.name for root in roots]
     if create:
         for group in found:
             try:
@@ -221,8 +221,8 @@ def clear(host: Host) -> None:
     wait_for(f"end of all processes of {host.name}", survivors, timeout=15, interval=0.02)
     host.record.unlink(missing_ok=True)
     for group in cgroups(host):
-        # Children first; the folder of all labs goes when the last lab is gone.
-        for path in [*sorted(_below(group), reverse=True), group.parent, group.parent.parent]:
+        # Children first; the lab's own folder goes with its last host.
+        for path in [*sorted(_below(group), reverse=True), group.parent]:
             with contextlib.suppress(OSError):
                 path.rmdir()
     for kind in ("propagate", "unix-export"):
