@@ -81,8 +81,8 @@ def main() -> None:
     client = _client_service.Client(module.params["unit"], module.params["url"])
     stopping = module.params["state"] == "stopped"
     try:
-        active = _client_service.is_active(client)
         if module.check_mode:
+            active = _client_service.is_active(client)
             module.exit_json(changed=active is stopping, active=active)
         changed = _client_service.stop(client) if stopping else _client_service.start(client)
         module.exit_json(changed=changed, active=not stopping)

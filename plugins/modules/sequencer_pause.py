@@ -100,8 +100,8 @@ def main() -> None:
     pausing = module.params["state"] == "paused"
     client = Client(**module.params["client"]) if module.params["client"] else None
     try:
-        active = active_state(f"{unit}.service") == "active"
         if module.check_mode:
+            active = active_state(f"{unit}.service") == "active"
             module.exit_json(changed=active is pausing, active=active)
         if pausing:
             changed = _pause.pause(unit, module.params["limit"], client=client)
