@@ -192,10 +192,11 @@ def inventory(lab: Settings) -> dict[str, Any]:
             "ansible_ssh_private_key_file": str(lab.ssh_key),
             "ansible_ssh_common_args": " ".join(options),
             "ansible_control_path_dir": str(lab.run_dir / "cp"),
+            "evnode_service": lab.layout.unit,
+            **lab.layout.inventory_vars,
         },
     }
-    variables = {"evnode_service": lab.layout.unit, **lab.layout.inventory_vars}
-    return {"all": {"children": {"evnode_members": members}, "vars": variables}}
+    return {"all": {"children": {"evnode_members": members}}}
 
 
 def write_inventory(lab: Settings) -> None:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every scenario starts from: a fresh lab with a chain on node-1, and a controller to run playbooks on.
 
-A scenario's module may set `LAYOUT` to the name of a lab layout, and `EXECUTION` to an execution client.
+A scenario's module may set `LAYOUT` to the name of a lab layout, `EXECUTION` to an execution client, and `SETTINGS` to
+what the inventory sets for the group of the members.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
-def controller(lab: Settings, folder: Path) -> Controller:
+def controller(request: pytest.FixtureRequest, lab: Settings, folder: Path) -> Controller:
     """Runs `migrate.yml` of this checkout."""
-    return Controller(lab, folder)
+    return Controller(lab, folder, settings=getattr(request.module, "SETTINGS", None))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from lab.errors import LabError
 from lab.settings import Settings
@@ -101,6 +104,7 @@ class Controller:
         program: Path | None = None,
         cwd: Path | None = None,
         collections: Path | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         self.lab, self.folder, self._playbook = lab, folder, playbook
         self._program = program or Path(sys.executable).parent / "ansible-playbook"
@@ -108,6 +112,7 @@ class Controller:
         self.home, self.tmp, self.reports = folder / "home", folder / "tmp", folder / "reports"
         for path in (folder, self.home, self.tmp, self.reports):
             path.mkdir(parents=True, exist_ok=True)
+        self.inventory = self._inventory(settings) if settings else lab.inventory
         # The checkout's settings hold for the installed collection too, except for where collections are.
         self.environment = {
             # Molecule and pytest have set variables of their own for the process that this one comes from.
@@ -120,6 +125,14 @@ class Controller:
         }
         self._number = 0
 
+    def _inventory(self, settings: Mapping[str, object]) -> Path:
+        # As inventory.example has it: the hosts in one file, the settings of the chain in that of its group.
+        folder = self.folder / "inventory"
+        (folder / "group_vars").mkdir(parents=True)
+        shutil.copy(self.lab.inventory, folder / "hosts.yml")
+        (folder / "group_vars" / "evnode_members.yml").write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+        return folder / "hosts.yml"
+
     @property
     def ansible(self) -> str:
         """Version of the ansible-core in use."""
@@ -130,10 +143,10 @@ class Controller:
     def start(
         self, name: str, arguments: Sequence[str], *, inventory: Path | None = None, limit: float = LIMIT_S
     ) -> Running:
-        """Start a run; `name` is that of its log. The lab's own inventory, unless another is given."""
+        """Start a run; `name` is that of its log. The controller's own inventory, unless another is given."""
         self._number += 1
         log = self.folder / f"{self._number:02d}-{name}.log"
-        argv = [str(self._program), self._playbook, "-i", str(inventory or self.lab.inventory), *arguments]
+        argv = [str(self._program), self._playbook, "-i", str(inventory or self.inventory), *arguments]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv,

@@ -19,7 +19,7 @@ from lab.trial import history
 from lab.trial.disk import Untouched, running
 from lab.trial.play import Controller, Outcome
 
-SEED = ("-e", "evnode_seed=copy_then_follow")
+SETTINGS = {"evnode_seed": "copy_then_follow"}
 STAGING = ("provision", "secrets", "peer_ids", "sync", "config")
 
 
@@ -32,13 +32,14 @@ def fresh(lab: Settings) -> Untouched:
 @pytest.fixture(scope="module")
 def approved(controller: Controller, fresh: Untouched) -> tuple[str, ...]:
     """The plan as it was shown, and the word that exactly this may be done: arguments of every later run."""
-    outcome = controller.run("plan", "--tags", "plan", *SEED, "-e", f"evnode_report_dir={controller.reports}")
+    outcome = controller.run("plan", "--tags", "plan", "-e", f"evnode_report_dir={controller.reports}")
     assert outcome.code == 0, outcome.errors()
     plan = json.loads((controller.reports / "plan.json").read_text(encoding="utf-8"))
+    assert any("are given a copy of the store" in step for step in plan["steps"]), "what the inventory's group sets"
     assert 0 < plan["pause"]["low"] < plan["pause"]["high"]
     shown = "".join(outcome.text.split())
     assert f"evnode_approved_plan={plan['fingerprint']}" in shown
-    return (*SEED, "-e", f"evnode_approved_plan={plan['fingerprint']}")
+    return ("-e", f"evnode_approved_plan={plan['fingerprint']}")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_the_way_back_before_the_cutover(lab: Settings, controller: Controller, 
     tip = history.height(lab, host) or 0
     before = history.blocks(lab, host, 1, tip)
     then = running(lab, host)
-    outcome = controller.run("rollback", "--tags", "rollback", *SEED)
+    outcome = controller.run("rollback", "--tags", "rollback")
     assert outcome.code == 0, outcome.errors()
     assert "The single sequencer produces" in outcome.text
     assert running(lab, host) == then
@@ -136,7 +137,7 @@ def test_the_way_back_from_a_cluster_that_went_on_without_node_1(
     tip = max(height for other in others if (height := history.height(lab, other)) is not None)
     history.wait_for_height(lab, tip + 3, others)
     made = history.blocks(lab, others[0], 1, tip + 3)
-    outcome = controller.run("back", "--tags", "rollback", *SEED)
+    outcome = controller.run("back", "--tags", "rollback")
     assert outcome.code == 0, outcome.errors()
     assert "holds the most advanced store" in outcome.text
     assert history.single_problems(lab, made, cluster=True) == []

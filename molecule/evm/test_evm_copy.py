@@ -19,7 +19,7 @@ from lab.trial.play import Controller
 
 EXECUTION = "geth"
 RATE = 4.0
-SEED = ("-e", "evnode_seed=copy_then_follow", "-e", f"evnode_execution_service={execution.UNIT}")
+SETTINGS = {"evnode_seed": "copy_then_follow", "evnode_execution_service": execution.UNIT}
 OWN = ("geth/nodekey", "jwt.hex")
 
 
@@ -60,7 +60,7 @@ def moved(lab: Settings, controller: Controller, paused: int) -> Moved:
     before = chain.wait_for_blocks(lab, lab.hosts[0], above=paused + 3)
     own = {host.name: own_files(host) for host in lab.hosts}
     with Sender(lab.hosts[0], RATE) as sender:
-        outcome = controller.run("migrate", *SEED)
+        outcome = controller.run("migrate")
         assert outcome.code == 0, outcome.errors()
     assert "and of the data of the execution client (" in outcome.text
     receipt = history.receipt(lab, lab.hosts[0])
@@ -104,6 +104,6 @@ def test_every_transaction_was_mined_once(lab: Settings, moved: Moved, note: Cal
 
 
 def test_a_second_run_changes_nothing(lab: Settings, controller: Controller, moved: Moved) -> None:
-    outcome = controller.run("again", *SEED)
+    outcome = controller.run("again")
     assert outcome.code == 0, outcome.errors()
     assert outcome.count("changed") == 0

@@ -21,11 +21,11 @@ from lab.trial import history
 from lab.trial.disk import running
 from lab.trial.play import Controller, Outcome, Running
 
-COPY = ("-e", "evnode_seed=copy")
+SETTINGS = {"evnode_seed": "copy"}
 # A cutover waits for what this scenario keeps away; the defaults suit hosts that are only slow.
 LIMITS = ("-e", '{"evnode_agree_timeout": 6, "evnode_health_timeout": 12}')
 REST = "cutover,verify,finalize"
-CUTOVER = ("--tags", "cutover", *COPY, *LIMITS)
+CUTOVER = ("--tags", "cutover", *LIMITS)
 
 # Runs inside a host: once a file tells it to, writes one byte that is not the right one to the start of the largest
 # file below a directory, empty space not counted, again and again. Files of a store come and go.
@@ -58,7 +58,7 @@ while True:
 @pytest.fixture(scope="module")
 def staged(lab: Settings, controller: Controller) -> Outcome:
     """Everything up to the pause that an approval may need."""
-    outcome = controller.run("stage", *COPY, "--skip-tags", REST)
+    outcome = controller.run("stage", "--skip-tags", REST)
     assert outcome.code == 0, outcome.errors()
     return outcome
 
@@ -207,7 +207,7 @@ def test_three_members_that_cannot_start(
 def test_the_same_command_succeeds_afterwards(
     lab: Settings, controller: Controller, chain_so_far: list[Block], note: Callable[[str], None]
 ) -> None:
-    outcome = controller.run("at-last", *COPY, "--tags", REST)
+    outcome = controller.run("at-last", "--tags", REST)
     assert outcome.code == 0, outcome.errors()
     receipt = history.receipt(lab, lab.hosts[0])
     assert receipt["n"] >= chain_so_far[-1].height

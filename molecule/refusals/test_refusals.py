@@ -21,6 +21,7 @@ from lab.trial.disk import Untouched
 from lab.trial.play import Controller, Outcome
 
 Inventory = dict[str, Any]
+CANARY = "canary-7d1e90"
 
 
 class Preflight:
@@ -242,6 +243,22 @@ def test_an_inventory_without_a_sequencer(preflight: Preflight) -> None:
 def test_a_unit_that_is_not_the_sequencers(preflight: Preflight, service: str, finding: str) -> None:
     found = preflight.findings(preflight(f"unit-{service}", "-e", f"evnode_service={service}"))
     assert (finding, "node-1") in found
+
+
+def test_members_that_are_set_otherwise(preflight: Preflight) -> None:
+    def change(inventory: Inventory) -> None:
+        inventory["all"]["children"]["evnode_members"]["vars"]["evnode_seed"] = "copy"
+        group(inventory, "evnode_joiners")["node-3"].update(
+            evnode_seed="follow",
+            evnode_config_overrides={"da.auth_token": CANARY},
+            evnode_overrides={"group": "nobody"},
+        )
+
+    outcome = preflight("apart", "-vvv", change=change)
+    assert 'evnode_seed is "follow" on node-3 and "copy" on node-1.' in outcome.text
+    assert "evnode_config_overrides of node-3 is not that of node-1." in outcome.text
+    assert "evnode_overrides of node-3" not in outcome.text, "a matter of each host"
+    assert CANARY not in outcome.text
 
 
 def test_a_run_on_some_hosts_only(preflight: Preflight) -> None:

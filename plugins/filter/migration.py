@@ -34,6 +34,13 @@ def unreadable_members(names: Sequence[str], hostvars: Mapping[str, t.Any], vari
     return decide.unreadable(_registered(names, hostvars, variable), key)
 
 
+def settings_apart(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, reference: str, own: Sequence[str] = ()
+) -> list[str]:
+    """Return a sentence for every setting that members have otherwise than one of them."""
+    return decide.settings_apart({name: hostvars[name][variable] for name in names}, reference, own)
+
+
 def at_the_tip(
     names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, sequencer: str, lag: int
 ) -> dict[str, str]:
@@ -206,6 +213,7 @@ class FilterModule:
             "reached_ports": reached_ports,
             "round_trips": round_trips,
             "secret_files": decide.secret_files,
+            "settings_apart": settings_apart,
             "status_table": status_table,
             "unreadable_members": unreadable_members,
             "way_back": way_back,

@@ -13,13 +13,11 @@ away: the file first, then the unit. Killed anywhere, the same call goes on wher
 from __future__ import annotations
 
 import base64
-import grp
 import json
 import os
-import pwd
 import typing as t
 
-from . import _mode, _unit_file
+from . import _account, _mode, _unit_file
 from ._discovery import DROP_IN
 from ._errors import HaError
 from ._files import fsync_dir, make_dirs, read_bytes, read_link, remove_files, switch_link, write_atomic
@@ -232,7 +230,7 @@ def _escape_percent(text: str) -> str:
 
 def put(plan: Plan, *, check: bool = False) -> Outcome:
     """Put unit and link in place. Raises MemberUnitError where that would change what the node runs with."""
-    gid = _group_id(plan, check=check)
+    uid, gid = _owner(plan, check=check)
     diffs: list[dict[str, str]] = []
     warnings = _foreign_drop_ins(plan)
     if plan.role == "sequencer":
@@ -268,7 +266,7 @@ def put(plan: Plan, *, check: bool = False) -> Outcome:
     if link_changes:
         folder = os.path.dirname(plan.yaml_path)
         if not os.path.isdir(folder):
-            make_dirs(folder, mode=0o750, uid=_user_id(plan), gid=gid)
+            make_dirs(folder, mode=0o750, uid=uid, gid=gid)
         switch_link(plan.yaml_path, plan.yaml_target)
     return Outcome(True, unit_changes, diffs, warnings)
 
@@ -445,7 +443,8 @@ def _from_single(plan: Plan) -> dict[str, t.Any]:
             f"neither {plan.saved_dir} nor {path} holds the original evnode.yaml; put it back by hand"
         )
     content = base64.b64encode(data).decode()
-    return {"content": content, "mode": 0o600, "uid": _user_id(plan), "gid": _group_id(plan, check=False)}
+    uid, gid = _owner(plan)
+    return {"content": content, "mode": 0o600, "uid": uid, "gid": gid}
 
 
 def _remove_empty(folder: str) -> None:
@@ -456,25 +455,8 @@ def _remove_empty(folder: str) -> None:
         return
 
 
-def _user_id(plan: Plan) -> int:
-    try:
-        return pwd.getpwnam(str(plan.profile["user"])).pw_uid
-    except KeyError:
-        raise MemberUnitError(
-            f"the account {plan.profile['user']} does not exist; run the provision stage first"
-        ) from None
-
-
-def _group_id(plan: Plan, *, check: bool) -> int:
-    try:
-        return grp.getgrnam(str(plan.profile["group"])).gr_gid
-    except KeyError:
-        # A dry run comes before the account is created.
-        if check:
-            return -1
-        raise MemberUnitError(
-            f"the group {plan.profile['group']} does not exist; run the provision stage first"
-        ) from None
+def _owner(plan: Plan, *, check: bool = False) -> tuple[int, int]:
+    return _account.ids(str(plan.profile["user"]), str(plan.profile["group"]), may_be_missing=check)
 
 
 def _mode_of(path: str) -> int | None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import typing as t
 
+from . import _account
 from ._as_user import UserRunner, passing_home, run_as
 from ._files import make_dirs, read_bytes, write_atomic
 from ._peer_id import NodeKeyError, peer_id_in, peer_id_of_key
-from ._secrets import account
 
 if t.TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -55,7 +55,7 @@ def create(
     there = existing(wanted)
     if there is not None:
         return there
-    uid, gid = account(wanted.user, wanted.group)
+    uid, gid = _account.ids(wanted.user, wanted.group)
     with home_for(wanted.user) as scratch:
         done = run([wanted.binary, "init", "--home", scratch], wanted.user, home=scratch)
         content = read_bytes(os.path.join(scratch, _KEY))

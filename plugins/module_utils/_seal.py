@@ -13,16 +13,14 @@ follower back.
 
 from __future__ import annotations
 
-import grp
 import json
 import os
-import pwd
 import re
 import shutil
 import time
 import typing as t
 
-from . import _files, _journal, _systemd
+from . import _account, _files, _journal, _systemd
 from ._errors import HaError
 from ._mode import current
 from ._process import run as _run
@@ -214,12 +212,7 @@ def raft_dir_trouble(folder: str) -> str:
 
 
 def _make_raft_dir(wanted: Seal) -> None:
-    try:
-        uid, gid = pwd.getpwnam(wanted.user).pw_uid, grp.getgrnam(wanted.group).gr_gid
-    except KeyError as exc:
-        raise SealError(
-            f"user {wanted.user} or group {wanted.group} does not exist on this host; provision it first"
-        ) from exc
+    uid, gid = _account.ids(wanted.user, wanted.group)
     if not _files.make_dirs(wanted.raft_dir, mode=0o700, uid=uid, gid=gid):
         os.chown(wanted.raft_dir, uid, gid)
 
@@ -239,7 +232,7 @@ def _empty_home(wanted: Seal) -> str:
     home = _home_of(wanted.arguments)
     place = f"{home.rstrip('/')}-seal"
     shutil.rmtree(place, ignore_errors=True)
-    uid, gid = pwd.getpwnam(wanted.user).pw_uid, grp.getgrnam(wanted.group).gr_gid
+    uid, gid = _account.ids(wanted.user, wanted.group)
     config = os.path.join(place, "config")
     for folder in (place, config):
         _files.make_dirs(folder, mode=0o700, uid=uid, gid=gid)

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import grp
 import os
-import pwd
 import stat
 import typing as t
 
@@ -21,7 +19,7 @@ from ._files import fingerprint, make_dirs, needs_write, read_bytes, write_atomi
 
 
 class SecretError(HaError):
-    """A secret file is not there, is not a plain file, is too big, or its owner does not exist."""
+    """A secret file is not there, is not a plain file, or is too big."""
 
 
 class Secret(t.NamedTuple):
@@ -79,26 +77,6 @@ def octal(text: str) -> int:
     if not 0 <= mode <= 0o7777:
         raise SecretError(f"Expected an octal mode such as '0600', found '{text}'")
     return mode
-
-
-def account(owner: str | None, group: str | None, *, may_be_missing: bool = False) -> tuple[int, int]:
-    """Return uid and gid of two names (None is who runs this); -1 for a missing one where that is allowed."""
-    uid, gid = os.geteuid(), os.getegid()
-    try:
-        if owner is not None:
-            uid = pwd.getpwnam(owner).pw_uid
-    except KeyError:
-        if not may_be_missing:
-            raise SecretError(f"Expected the user {owner} on this host, found none; create it first") from None
-        uid = -1
-    try:
-        if group is not None:
-            gid = grp.getgrnam(group).gr_gid
-    except KeyError:
-        if not may_be_missing:
-            raise SecretError(f"Expected the group {group} on this host, found none; create it first") from None
-        gid = -1
-    return uid, gid
 
 
 def describe(path: str) -> str:

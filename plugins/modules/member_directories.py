@@ -71,11 +71,9 @@ directories:
     /var/lib/ev-node/raft: absent
 """
 
-import grp
-import pwd
-
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _account
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._directories import Directory, differs, ensure
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 
@@ -98,16 +96,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    owner, group = module.params["owner"], module.params["group"]
-    try:
-        uid, gid = pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
-    except KeyError:
-        if not module.check_mode:
-            module.fail_json(msg=f"Expected the user {owner} and the group {group} on this host; create them first")
-        # An earlier task of the same run would have created them.
-        uid = gid = -1
     found: dict[str, str] = {}
     try:
+        uid, gid = _account.ids(module.params["owner"], module.params["group"], may_be_missing=module.check_mode)
         for item in module.params["directories"]:
             wanted = Directory(item["path"], int(item["mode"], 8), uid, gid)
             before = differs(wanted)
@@ -118,7 +109,7 @@ def main() -> None:
                 ensure(wanted)
     except HaError as exc:
         module.fail_json(msg=exc.message)
-    after = dict.fromkeys(found, f"{owner}:{group}")
+    after = dict.fromkeys(found, f"{module.params['owner']}:{module.params['group']}")
     module.exit_json(changed=bool(found), directories=found, diff={"before": _lines(found), "after": _lines(after)})
 
 

@@ -73,11 +73,11 @@ fingerprint:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _account
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import fingerprint
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._secrets import (
     Placement,
-    account,
     decode,
     describe,
     describe_as,
@@ -104,7 +104,7 @@ def main() -> None:
     try:
         content = decode(params["content"])
         # In check mode an earlier task of the same run may be the one that creates the account.
-        uid, gid = account(params["owner"], params["group"], may_be_missing=module.check_mode)
+        uid, gid = _account.ids(params["owner"], params["group"], may_be_missing=module.check_mode)
         parents_mode = None if params["parents_mode"] is None else octal(params["parents_mode"])
         place = Placement(params["path"], octal(params["mode"]), uid, gid, parents_mode)
         before = describe(place.path)

@@ -156,18 +156,16 @@ manifest:
   type: dict
 """
 
-import grp
 import os
-import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _account
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store import share
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.client import Source
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.pace import progress_writer
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.pull import Puller, pull
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils._store.tree import StoreError
 
 
 def main() -> None:
@@ -219,7 +217,7 @@ def _copy(module: AnsibleModule, key: str) -> None:
             msg=f"Expected the share as source, found none with {', '.join(missing)}; share the store first"
         )
     source = given["source"]
-    uid, gid = _account(given["owner"], given["group"])
+    uid, gid = _account.ids(given["owner"], given["group"])
     puller = Puller(
         Source(str(source["address"]), int(source["port"]), str(source["host_key"])),
         {str(name): str(path) for name, path in given["roots"].items()},
@@ -228,7 +226,7 @@ def _copy(module: AnsibleModule, key: str) -> None:
         uid=uid,
         gid=gid,
         owners={
-            str(name): _account(str(account["owner"]), str(account["group"]))
+            str(name): _account.ids(str(account["owner"]), str(account["group"]))
             for name, account in given["owners"].items()
         },
         exclude=given["exclude"],
@@ -244,13 +242,6 @@ def _copy(module: AnsibleModule, key: str) -> None:
         seconds=outcome.seconds,
         manifest=outcome.manifest.as_dict() if outcome.manifest else None,
     )
-
-
-def _account(owner: str, group: str) -> tuple[int, int]:
-    try:
-        return pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise StoreError(f"Expected the user {owner} and the group {group} on this host; create them first") from None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import typing as t
 from collections import Counter
@@ -40,6 +41,25 @@ def unreadable(results: Mapping[str, Registered | None], key: str) -> dict[str, 
         if reason or key not in (result or {}):
             found[member] = reason or str((result or {}).get("msg", f"gave no {key}"))
     return found
+
+
+def settings_apart(
+    settings: Mapping[str, Mapping[str, t.Any]], reference: str, own: t.Collection[str] = ()
+) -> list[str]:
+    """Return a sentence for every setting, ``own`` ones apart, that some members have otherwise than ``reference``.
+
+    Mappings are not shown: one may hold a token.
+    """
+    told = []
+    for name, wanted in settings[reference].items():
+        for member, there in settings.items():
+            if name in own or there[name] == wanted:
+                continue
+            if isinstance(wanted, t.Mapping):
+                told.append(f"{name} of {member} is not that of {reference}.")
+            else:
+                told.append(f"{name} is {json.dumps(there[name])} on {member} and {json.dumps(wanted)} on {reference}.")
+    return told
 
 
 def migration_state(modes: Mapping[str, str | None], sequencer: str | None) -> str:

@@ -7,11 +7,10 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import typing as t
 
+from .. import _account
 from .._errors import HaError
 from .._store import tree
 from .._store.client import Source
@@ -44,13 +43,14 @@ def puller(copy: Mapping[str, t.Any], state_dir: str) -> Puller:
     """Return a puller for ``source``, ``roots``, ``key``, ``owner``, ``group``, ``exclude``, ``bandwidth``."""
     try:
         source = copy["source"]
+        uid, gid = _account.ids(str(copy["owner"]), str(copy["group"]))
         return Puller(
             Source(str(source["address"]), int(source["port"]), str(source["host_key"])),
             dict(copy["roots"]),
             key=str(copy["key"]),
             state_dir=state_dir,
-            uid=pwd.getpwnam(str(copy["owner"])).pw_uid,
-            gid=grp.getgrnam(str(copy["group"])).gr_gid,
+            uid=uid,
+            gid=gid,
             exclude=list(copy.get("exclude") or []),
             bandwidth=float(copy.get("bandwidth") or 0),
         )

@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
 
 _PARTS = (
     *SWITCHING,
+    "_account",
     "_execution",
     "_intake",
     "_proc",

@@ -74,7 +74,8 @@ def test_inventory_has_the_shape_of_an_operators(layout: str, service: str, tmp_
     members = inventory["children"]["evnode_members"]
     assert members["children"]["evnode_sequencer"]["hosts"] == {"node-1": {"ansible_host": "10.87.0.11"}}
     assert sorted(members["children"]["evnode_joiners"]["hosts"]) == ["node-2", "node-3", "node-4", "node-5"]
-    assert inventory["vars"]["evnode_service"] == service
+    assert members["vars"]["evnode_service"] == service
+    assert "vars" not in inventory, "the example sets nothing for all hosts: localhost would see it"
     assert members["vars"]["ansible_user"] == "operator"
     assert "StrictHostKeyChecking=yes" in members["vars"]["ansible_ssh_common_args"]
 

@@ -15,6 +15,7 @@ import yaml
 
 CHECKOUT = Path(__file__).parents[3]
 ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
+TAKING_OVER = "Decide by the settings of the members"
 ASSIGNMENT = re.compile(r"^(?:# )?((evnode_\w+): .*)$", re.MULTILINE)
 
 
@@ -72,3 +73,41 @@ def test_a_remedy_names_variables_that_an_inventory_may_set() -> None:
     }
     assert len(named) > 5
     assert {(name, word) for name, word in named if word not in known and word != "evnode_ha"} == set()
+
+
+WORD = re.compile(r"(?<![.'\w])[a-z]+_\w+")
+
+
+def words_of(value: Any) -> set[str]:
+    return set(WORD.findall(yaml.safe_dump(value, width=1_000_000)))
+
+
+def decided_by() -> set[str]:
+    """Every variable that a play on localhost reads, through the variables that are made of others."""
+    derived = {
+        **read(CHECKOUT / "roles" / "evnode" / "vars" / "main.yml"),
+        **read(CHECKOUT / "playbooks" / "vars" / "roles.yml"),
+    }
+    open_: set[str] = set()
+    for path in (CHECKOUT / "playbooks" / "stages").glob("*.yml"):
+        for play in read(path):
+            if play.get("hosts") == "localhost" and play["name"] != TAKING_OVER:
+                open_ |= words_of(play["tasks"])
+                for included in re.findall(r"\.\./tasks/(\w+\.yml)", yaml.safe_dump(play["tasks"])):
+                    open_ |= words_of(read(CHECKOUT / "playbooks" / "tasks" / included))
+    found: set[str] = set()
+    while open_:
+        found |= open_
+        open_ = {word for name in open_ & set(derived) for word in words_of(derived[name])} - found
+    return found
+
+
+def test_plays_on_localhost_decide_by_settings_of_the_members() -> None:
+    settings = set(entry_points("evnode")["main"])
+    decisive = read(CHECKOUT / "roles" / "evnode" / "vars" / "main.yml")["evnode_decisive_settings"]
+    plays = read(CHECKOUT / "playbooks" / "stages" / "discover.yml")
+    [taking] = [play for play in plays if play["name"] == TAKING_OVER]
+    taken = taking["tasks"][-1]["ansible.builtin.set_fact"]
+    assert taken == {name: f"{{{{ evnode_set_there.{name} }}}}" for name in decisive}
+    # A joiner's unit has the name of the sequencer's, whoever reads it.
+    assert set(decisive) == settings & decided_by() | {"evnode_service"}

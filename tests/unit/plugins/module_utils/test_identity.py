@@ -18,7 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _node_key, _peer_id, _secrets, _signer
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import (
+    _account,
+    _node_key,
+    _peer_id,
+    _secrets,
+    _signer,
+)
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._as_user import Outcome
 
 # The seed 00..1f: a worked example that two independent implementations agree on.
@@ -213,12 +219,12 @@ def test_modes_that_are_none(text):
 
 
 def test_accounts():
-    assert _secrets.account(None, None) == (os.geteuid(), os.getegid())
-    assert _secrets.account("no-such-user", "no-such-group", may_be_missing=True) == (-1, -1)
-    with pytest.raises(_secrets.SecretError, match="the user no-such-user"):
-        _secrets.account("no-such-user", None)
-    with pytest.raises(_secrets.SecretError, match="the group no-such-group"):
-        _secrets.account(None, "no-such-group")
+    assert _account.ids(None, None) == (os.geteuid(), os.getegid())
+    assert _account.ids("no-such-user", "no-such-group", may_be_missing=True) == (-1, -1)
+    with pytest.raises(_account.AccountError, match="the user no-such-user"):
+        _account.ids("no-such-user", None)
+    with pytest.raises(_account.AccountError, match="the group no-such-group"):
+        _account.ids(None, "no-such-group")
 
 
 def test_putting_a_secret(tmp_path):

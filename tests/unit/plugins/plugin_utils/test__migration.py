@@ -13,6 +13,22 @@ from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migrat
 MEMBERS = ["node-1", "node-2", "node-3", "node-4", "node-5"]
 
 
+def test_settings_that_are_not_the_same_on_every_member():
+    mine = {"evnode_seed": "copy", "evnode_config_overrides": {}, "evnode_intake_ports": [], "evnode_anchor": True}
+    theirs = {
+        "evnode_seed": "follow",
+        "evnode_config_overrides": {"da.auth_token": "canary"},
+        "evnode_intake_ports": [80],
+        "evnode_anchor": True,
+    }
+    settings = {"node-1": mine, "node-2": mine, "node-3": theirs}
+    assert decide.settings_apart(settings, "node-1", ["evnode_intake_ports"]) == [
+        'evnode_seed is "follow" on node-3 and "copy" on node-1.',
+        "evnode_config_overrides of node-3 is not that of node-1.",
+    ]
+    assert decide.settings_apart({"node-1": mine, "node-2": mine}, "node-1") == []
+
+
 def modes(own, *others):
     return dict(zip(MEMBERS, [own, *others], strict=False))
 
