@@ -94,6 +94,7 @@ def create(lab: Settings) -> None:
             f"-n {host.netns} link set eth0 up",
         ]
     run(["sh", "-e", "-c", "\n".join(f"ip {command}" for command in commands)])
+    _in(lab.switch_netns, "nft", "-f", "-", stdin=outside_rules(lab))
 
 
 def _refuse_taken_subnet(lab: Settings) -> None:
@@ -125,6 +126,12 @@ def complete(lab: Settings) -> bool:
 
 def _netns_exists(netns: str) -> bool:
     return (Path("/run/netns") / netns).exists()
+
+
+def outside_rules(lab: Settings) -> str:
+    """The switch's nftables program that lets nobody but hosts reach a Raft port, as an operator's firewall does."""
+    rule = f'iifname "uplink" tcp dport {lab.layout.ports["raft"]} drop'
+    return f"table bridge outside {{\n  chain forward {{\n    type filter hook forward priority 1; {rule}\n  }}\n}}\n"
 
 
 def cut_rules(cuts: Iterable[tuple[str, str]]) -> str:

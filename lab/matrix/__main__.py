@@ -42,6 +42,7 @@ class Fault(NamedTuple):
     name: str
     on: str
     does: str
+    everywhere: str
     settings: Mapping[str, Any]
     groups: Mapping[str, Sequence[str]]
     vars: Mapping[str, Mapping[str, Any]]
@@ -51,14 +52,14 @@ class Fault(NamedTuple):
     @property
     def on_hosts(self) -> bool:
         """Whether a host is changed by it."""
-        return bool(self.does or self.settings)
+        return bool(self.does or self.everywhere or self.settings)
 
 
 def faults(text: str) -> list[Fault]:
     """The faults of a document."""
     found = []
     for entry in yaml.safe_load(text):
-        known = {"fault", "on", "does", "settings", "groups", "vars", "arguments", "finds"}
+        known = {"fault", "on", "does", "everywhere", "settings", "groups", "vars", "arguments", "finds"}
         if not {"fault", "finds"} <= set(entry) <= known:
             raise LabError(f"a fault has fault, finds and some of {', '.join(sorted(known))}; found {sorted(entry)}")
         finds = [
@@ -71,6 +72,7 @@ def faults(text: str) -> list[Fault]:
                 entry["fault"],
                 entry.get("on", "node-1"),
                 entry.get("does", ""),
+                entry.get("everywhere", ""),
                 entry.get("settings", {}),
                 entry.get("groups", {}),
                 entry.get("vars", {}),
@@ -153,6 +155,8 @@ class Matrix:
         self.mend()
         host = self.lab.host(fault.on)
         self.planted = host if fault.on_hosts else None
+        for one in self.lab.hosts if fault.everywhere else ():
+            machine.execute(one, ["sh", "-euc", render(fault.everywhere, self._names(one))])
         names = self._names(host)
         if fault.settings:
             path = f"{self.lab.layout.home}/config/evnode.yaml"

@@ -35,6 +35,7 @@ class ActionModule(ActionBase):
                 },
                 "rtt": {"type": "dict", "default": {}},
                 "ports": {"type": "dict", "default": {}},
+                "outside": {"type": "list", "elements": "dict", "default": []},
                 "options": {"type": "dict", "default": {}},
             },
         )
@@ -48,6 +49,7 @@ class ActionModule(ActionBase):
                 joiners=inventory["joiners"],
                 rtt=args["rtt"],
                 ports=args["ports"],
+                outside=args["outside"],
                 options=args["options"],
             )
         )

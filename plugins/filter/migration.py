@@ -125,6 +125,9 @@ def host_receipts(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[s
             receipts[name] = {**receipts[name], "signer_address": proof.get("address"), "signer_problem": None}
             if not proof.get("address"):
                 receipts[name]["signer_problem"] = str(proof.get("msg", "the signer could not be opened"))
+        kms = hostvars[name].get("preflight_kms") or {}
+        if kms and not kms.get("skipped"):
+            receipts[name] = {**receipts[name], "kms": kms}
     return receipts
 
 

@@ -113,7 +113,7 @@ def close(label: str, *, run: Runner = _run) -> bool:
 
 
 def connect(targets: Sequence[Target], *, timeout: float) -> list[dict[str, t.Any]]:
-    """Try all targets at once; each gets a ``state`` and the milliseconds it took.
+    """Try all targets at once; each gets a ``state``, the milliseconds it took, and ``source``, the address it had.
 
     ``open``: somebody listens. ``refused``: the host answers and nobody listens, so nothing filters. ``filtered``: no
     answer. ``unreachable``: no way there.
@@ -124,7 +124,13 @@ def connect(targets: Sequence[Target], *, timeout: float) -> list[dict[str, t.An
     with contextlib.ExitStack() as stack:
         for index, target in enumerate(targets):
             results.append(
-                {**target._asdict(), "state": "filtered", "ms": None, "reason": f"no answer within {timeout:g} s"}
+                {
+                    **target._asdict(),
+                    "state": "filtered",
+                    "ms": None,
+                    "reason": f"no answer within {timeout:g} s",
+                    "source": None,
+                }
             )
             try:
                 family, _kind, _protocol, _name, where = socket.getaddrinfo(
@@ -150,6 +156,8 @@ def connect(targets: Sequence[Target], *, timeout: float) -> list[dict[str, t.An
                 index, probe, began = waiting.pop(fd)
                 code = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 results[index].update(_verdict(code, time.monotonic() - began))
+                if code == 0:
+                    results[index]["source"] = str(probe.getsockname()[0])
     return results
 
 

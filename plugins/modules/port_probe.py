@@ -61,6 +61,13 @@ options:
     type: list
     elements: dict
     default: []
+  from_controller:
+    description:
+      - As O(targets), but tried from the controller, at the same time and for a second at most. Needs the collection's
+        action plugin of the same name.
+    type: list
+    elements: dict
+    default: []
   timeout:
     description: Seconds to wait for a connection.
     type: float
@@ -99,6 +106,11 @@ occupied:
   returned: O(state=listen)
   type: list
   elements: int
+outside:
+  description: As RV(ports), for O(from_controller).
+  returned: O(state=connect), with O(from_controller)
+  type: list
+  elements: dict
 ports:
   description: One entry for each target, in the order given.
   returned: O(state=connect)
@@ -123,6 +135,9 @@ ports:
     reason:
       description: Why the port is not open, else V(null).
       type: str
+    source:
+      description: The address that the connection came from, V(null) without one.
+      type: str
 """
 
 import sys
@@ -144,6 +159,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "lifetime": {"type": "float", "default": 60},
             "targets": {"type": "list", "elements": "dict", "default": []},
+            "from_controller": {"type": "list", "elements": "dict", "default": []},
             "timeout": {"type": "float", "default": 2.0},
         },
         required_if=[("state", "listen", ["address", "ports"])],

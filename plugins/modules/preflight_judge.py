@@ -63,6 +63,11 @@ options:
         V(DA) is the DA node of the chain.
     type: dict
     default: {}
+  outside:
+    description: C(ports) of M(evnode.sequencer_ha.port_probe), tried from a host that is no member, the controller.
+    type: list
+    elements: dict
+    default: []
   options:
     description:
       - The operator's choices. C(state) of the migration, where V(committed) and V(cluster) leave out what only

@@ -187,7 +187,9 @@ sequencer:
       description: Address that may propose blocks, in base64.
       type: str
     signer:
-      description: C(type), C(path) of the key file and C(address), the address that this key has.
+      description:
+        - C(type), C(path) of the key file and C(address), the address that this key has, and C(kms), how the node names
+          a key in a KMS, as the options of M(evnode.sequencer_ha.kms_access_info).
       type: dict
     passphrase_file:
       description: The file with the signer's passphrase; null where none is given.

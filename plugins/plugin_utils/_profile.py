@@ -224,6 +224,7 @@ class Reading:
                 "type": str(self._value("signer.signer_type")),
                 "path": self.signer_file,
                 "address": signer.get("address"),
+                "kms": self._kms(),
             },
             "passphrase_file": self.passphrase_file,
             "jwt_file": self.jwt_file,
@@ -242,6 +243,18 @@ class Reading:
             "armed": raw["managed"],
             "problems": self.problems,
         }
+
+    def _kms(self) -> dict[str, str] | None:
+        """Return how the node names its key in a KMS, None for a key in a file."""
+        if str(self._value("signer.signer_type")) != "kms":
+            return None
+        said = {key.rpartition(".")[2]: str(one.value or "") for key, one in self.settings.items() if ".kms." in key}
+        provider = said.get("provider", "")
+        options = {
+            "aws": {"key": "key_id", "region": "region", "profile": "profile"},
+            "gcp": {"key": "key_name", "credentials_file": "credentials_file"},
+        }.get(provider, {})
+        return {"provider": provider, **{option: said.get(name, "") for option, name in options.items()}}
 
     def material(self) -> dict[str, t.Any]:
         """Return what holds secrets, for masked tasks only."""

@@ -40,6 +40,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Verdict]], ...] = (
     clocks.clocks,
     network.mesh,
     network.probed_ports,
+    network.open_to_others,
 )
 
 

@@ -33,7 +33,8 @@ class Evidence(t.NamedTuple):
     ``sequencer``: the profile of ``sequencer_info``, empty where it could not be read. ``hosts``: what ``host_info``
     returned by member, or the failed/unreachable result. ``members``: name, node_id, address, peer_id of each member.
     ``sequencers``/``joiners``: names in the two groups. ``rtt``, ``ports``: what each member measured, by member; a
-    port has ``opened`` where something was made to listen there for the probe.
+    port has ``opened`` where something was made to listen there for the probe. ``outside``: ports as the controller
+    found them.
     ``options``: ``state``, ``seed``, ``raft_port``, ``overrides``, ``timing_profile``, ``timing_overrides``,
     ``min_free_bytes``, ``max_clock_offset`` (seconds), ``forks``, ``application_flags`` (by member, its own).
     """
@@ -46,6 +47,7 @@ class Evidence(t.NamedTuple):
     rtt: Mapping[str, Sequence[Data]]
     ports: Mapping[str, Sequence[Data]]
     options: Data
+    outside: Sequence[Data] = ()
 
     @property
     def migrated(self) -> bool:

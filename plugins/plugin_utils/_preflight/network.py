@@ -12,7 +12,7 @@ import typing as t
 
 from .._timings import TimingError
 from .._verdicts import BLOCK, OK, WARN, Verdict
-from .evidence import DA, longest_trip_ms, raft_timings
+from .evidence import DA, is_loopback, longest_trip_ms, raft_timings
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,17 @@ def probed_ports(evidence: Evidence) -> Iterator[Verdict]:
                 remedy = f"open TCP port {port} from {name} to {target} in the firewalls between them"
                 found = f"{answer.get('state')}: {answer.get('reason')}"
                 yield Verdict("port-filtered", BLOCK, pair, f"a way to port {port}", found, remedy)
+
+
+def open_to_others(evidence: Evidence) -> Iterator[Verdict]:
+    """Nobody but members reaches the Raft ports: the transport has neither encryption nor a password."""
+    addresses = {str(member["address"]) for member in evidence.members}
+    for answer in evidence.outside:
+        source = str(answer.get("source"))
+        if answer.get("state") == "open" and source not in addresses and not is_loopback(source):
+            remedy = "allow the port to the members' addresses only: whoever reaches it can speak as a member"
+            found = f"the controller reaches {answer.get('address')}:{answer.get('port')} from {source}"
+            yield Verdict("raft-port-open", WARN, str(answer["peer"]), "a Raft port for members only", found, remedy)
 
 
 def _data_availability(evidence: Evidence, name: str, answer: Data) -> Verdict:

@@ -77,8 +77,7 @@ def _signer(evidence: Evidence, name: str) -> Iterator[Verdict]:
     known = {str(problem["id"]) for problem in evidence.sequencer.get("problems") or []}
     proposer, address = evidence.sequencer.get("proposer_address"), signer.get("address")
     if signer.get("type") == "kms":
-        remedy = "give every joiner its own access to the key (read the public key, sign) before the migration"
-        yield Verdict("signer-in-kms", WARN, name, "a signer that every member can use", "a key in a KMS", remedy)
+        yield from _kms(evidence, name)
     elif address and proposer and address != proposer and "signer_not_proposer" not in known:
         remedy = "name the key that signs the chain's blocks: signer_path in evnode_overrides"
         yield Verdict("signer-not-proposer", BLOCK, name, f"a signer of address {proposer}", str(address), remedy)
@@ -91,6 +90,24 @@ def _signer(evidence: Evidence, name: str) -> Iterator[Verdict]:
         yield Verdict("signer-locked", BLOCK, name, "a passphrase that opens the signer", found, remedy)
     elif host.get("signer_address"):
         yield Verdict("signer-opens", OK, name, "a passphrase that opens the signer", "it does")
+
+
+def _kms(evidence: Evidence, origin: str) -> Iterator[Verdict]:
+    # The node may have other credentials than the tool, from its unit for example. Then the tool fails beside it too.
+    told = (evidence.answering.get(origin, {}).get("kms") or {}).get("readable") is True
+    expected = "access to the chain's key in the KMS, to read its public half and to sign"
+    for name, host in evidence.answering.items():
+        tried = host.get("kms") or {}
+        by_hand = f"as {tried.get('user')}: {tried.get('command')}"
+        if tried.get("readable"):
+            yield Verdict("kms-read", OK, name, expected, "the public key was read")
+        elif tried.get("readable") is False:
+            remedy = f"give this host access to the key before the migration; tried {by_hand}"
+            yield Verdict("kms-refused", BLOCK if told else WARN, name, expected, str(tried.get("reason")), remedy)
+        else:
+            remedy = f"give this host access to the key and try it by hand, {by_hand}"
+            found = f"not tried: {tried.get('reason') or tried.get('msg') or 'no answer'}"
+            yield Verdict("signer-in-kms", WARN, name, expected, found, remedy)
 
 
 def _settings(evidence: Evidence, name: str) -> Iterator[Verdict]:

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.network import cut_rules, inside
+from lab.network import cut_rules, inside, outside_rules
+from lab.settings import from_environment
 from lab.shell import wait_for
+
+
+def test_only_hosts_reach_a_raft_port(tmp_path: Path) -> None:
+    lab = from_environment({"LAB_LAYOUT": "alternative"}, tmp_path)
+    assert 'iifname "uplink" tcp dport 15001 drop' in outside_rules(lab)
 
 
 def test_no_cut_is_an_empty_chain() -> None:

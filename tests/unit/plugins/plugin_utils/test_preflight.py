@@ -342,6 +342,43 @@ def test_what_stops_a_run(world: World, spoil: Callable[[World], None], wanted: 
     assert verdicts[0].severity == "block"
 
 
+@pytest.mark.parametrize(
+    ("node_1", "node_3", "expected"),
+    [
+        pytest.param(True, True, set(), id="all"),
+        pytest.param(True, False, {("kms-refused", "block", "node-3")}, id="one-may-not"),
+        pytest.param(
+            False, False, {("kms-refused", "warn", "node-1"), ("kms-refused", "warn", "node-3")}, id="not-the-tools"
+        ),
+        pytest.param(True, None, {("signer-in-kms", "warn", "node-3")}, id="no-tool"),
+    ],
+)
+def test_every_member_has_to_reach_a_key_in_a_kms(world, node_1, node_3, expected):
+    world["sequencer"]["signer"] = {"type": "kms", "kms": {"provider": "aws", "key": "alias/k"}}
+    for name in NAMES:
+        readable = {"node-1": node_1, "node-3": node_3}.get(name, True)
+        world["hosts"][name]["kms"] = {"readable": readable, "reason": "denied", "user": "evnode", "command": "aws kms"}
+    assert found(world) == expected
+    told = [verdict.remedy for verdict in judge(Evidence(**world)) if verdict.severity != "ok"]
+    assert all("as evnode: aws kms" in remedy for remedy in told)
+
+
+@pytest.mark.parametrize(
+    ("source", "state", "told"),
+    [
+        ("10.9.0.1", "open", {"node-2"}),
+        ("10.9.0.1", "refused", set()),
+        ("10.9.0.1", "filtered", set()),
+        ("10.0.0.3", "open", set()),
+        ("127.0.0.1", "open", set()),
+    ],
+)
+def test_a_raft_port_that_others_reach_too(world, source, state, told):
+    answer = {"peer": "node-2", "address": "10.0.0.2", "port": 5001, "state": state, "source": source}
+    world["outside"] = [answer]
+    assert found(world) == {("raft-port-open", "warn", member) for member in told}
+
+
 # Two sequencers: the second one looks like a joiner that is none. A shared address: it is not on the second host.
 FOLLOWS = {"address-not-on-host", "host-in-no-group", "unit-name-taken", "port-taken", "raft-port-clash"}
 
@@ -355,7 +392,6 @@ WARNS = [
         id="same-chain",
     ),
     pytest.param(change_member("node-3", address="8.8.8.8"), ("public-address", "node-3"), id="public-address"),
-    pytest.param(change_sequencer(signer={"type": "kms"}), ("signer-in-kms", "node-1"), id="kms"),
     pytest.param(change_sequencer(namespaces={}), ("namespace-unknown", "node-1"), id="namespace-unknown"),
     pytest.param(setting("node.lazy_mode", "true"), ("lazy-mode", "node-1"), id="lazy"),
     pytest.param(setting("node.max_pending_headers_and_data", "100"), ("pending-limit", "node-1"), id="pending-limit"),

@@ -125,6 +125,25 @@ def case() -> Case:
     return Case()
 
 
+@pytest.mark.parametrize(
+    ("flags", "kms"),
+    [
+        (
+            ["kms.provider=aws", "kms.aws.key_id=alias/k", "kms.aws.region=eu-central-1"],
+            {"provider": "aws", "key": "alias/k", "region": "eu-central-1", "profile": ""},
+        ),
+        (
+            ["kms.provider=gcp", "kms.gcp.key_name=projects/p", "kms.gcp.credentials_file=/etc/gcp.json"],
+            {"provider": "gcp", "key": "projects/p", "credentials_file": "/etc/gcp.json"},
+        ),
+        ([], {"provider": ""}),
+    ],
+)
+def test_a_key_in_a_kms_is_named_as_the_node_names_it(case: Case, flags: list[str], kms: dict[str, str]) -> None:
+    case.arguments += [f"--evnode.signer.{flag}" for flag in ["signer_type=kms", *flags]]
+    assert case.profile()["signer"]["kms"] == kms
+
+
 def test_a_healthy_sequencer_has_no_problems(case: Case) -> None:
     assert case.problems() == {}
 
@@ -138,7 +157,7 @@ def test_the_profile_says_what_was_found(case: Case) -> None:
     assert profile["block_time_s"] == 0.5
     assert profile["db_path"] == "/srv/n/data"
     assert profile["ports"] == {"p2p": 7676, "rpc": 7331, "raft": None}
-    assert profile["signer"] == {"type": "file", "path": "/srv/n/config/signer.json", "address": ADDRESS}
+    assert profile["signer"] == {"type": "file", "path": "/srv/n/config/signer.json", "address": ADDRESS, "kms": None}
     assert profile["environment_files"] == ["/etc/default/chain"]
     assert profile["timeout_stop_s"] == 90.0
     assert profile["drop_ins"] == ["/x/10-a.conf"]
