@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from lab import chain, fleet
+from lab import chain, execution, fleet
 from lab.bench import copies, floor, guide, migration, report
 from lab.conformance.node import ConformanceError
 from lab.errors import LabError
@@ -59,8 +59,8 @@ def parse(argv: Sequence[str] | None, environ: Mapping[str, str]) -> argparse.Na
 
 
 def anchors(choice: str, seed: str) -> list[bool]:
-    """Which migrations there are: with an anchor, without, or both in turns. Copied joiners have no anchor."""
-    if seed == "copy":
+    """Which migrations there are: with an anchor, without, or both in turns. None on EVM chains and where copied."""
+    if seed == "copy" or execution.wanted():
         return [False]
     return {"both": [True, False], "yes": [True], "no": [False]}[choice]
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -17,13 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab import chain, fleet, machine
+from lab import chain, execution, fleet, machine
 from lab.bench import chains, stats
 from lab.errors import LabError
+from lab.execution.traffic import Sender
 from lab.settings import Settings
+from lab.trial import pairs
 
 # A whole migration; what hangs longer is ended and counted as failed.
 PLAYBOOK_TIMEOUT_S = 600.0
+# Signed transactions a second, on an EVM chain.
+RATE = 4.0
 
 
 @dataclass
@@ -49,6 +54,10 @@ class Run:
     total_s: float | None = None
     load: float | None = None
     """Load of the lab machine when the window had closed."""
+    transactions: int | None = None
+    """How many were mined, each once; an EVM chain's only."""
+    inclusion_s: float | None = None
+    """The longest time from a client's answer to the time of the block with the transaction."""
     continuous: bool = False
     """Each member holds every height from 1 to its head."""
     failed: str = ""
@@ -110,10 +119,14 @@ def last_words(log: Path, limit: int = 300) -> str:
 def migrate(lab: Settings, *, anchor: bool, seed: str, log: Path) -> Run:
     """Migrate the chain that is up and measure it. LabError only where nothing could be measured at all."""
     run = Run(anchor=anchor, seed=seed)
-    with chains.Recorder(lab, lab.hosts[0]) as recorder:
+    with contextlib.ExitStack() as stack:
+        recorder = stack.enter_context(chains.Recorder(lab, lab.hosts[0]))
+        sender = stack.enter_context(Sender(lab.hosts[0], RATE)) if execution.wanted() else None
         reports = log.with_suffix(".reports")
         reports.mkdir(parents=True, exist_ok=True)
-        choices = {"evnode_anchor": anchor, "evnode_seed": seed, "evnode_report_dir": str(reports)}
+        choices: dict[str, Any] = {"evnode_anchor": anchor, "evnode_seed": seed, "evnode_report_dir": str(reports)}
+        if sender is not None and seed == "copy_then_follow":
+            choices["evnode_execution_service"] = execution.UNIT
         code, seconds = play(lab, "migrate.yml", log, variables=choices)
         run.total_s = round(seconds, 2)
         run.load = round(os.getloadavg()[0], 2)
@@ -123,6 +136,13 @@ def migrate(lab: Settings, *, anchor: bool, seed: str, log: Path) -> Run:
         pause = json.loads((reports / "plan.json").read_text(encoding="utf-8"))["pause"]
         run.predicted_s = [pause["low"], pause["high"]]
     measure(lab, run, recorder.store)
+    if sender is not None and not run.failed:
+        try:
+            pairs.equal_heads(lab)
+            became = pairs.all_mined(sender, lab.hosts[-1])
+            run.transactions, run.inclusion_s = became.included, round(became.slowest_s, 2)
+        except LabError as error:
+            run.failed = str(error)
     return run
 
 

@@ -93,6 +93,8 @@ def group(runs: Sequence[Run], floors: Sequence[Floor]) -> dict[str, Any]:
         "spread_ms": stats.spread_of(run.spread_ms for run in good),
         "coordination_s": stats.spread_of(run.coordination_s for run in good),
         "missed_slots": stats.spread_of(run.missed_slots for run in good),
+        "transactions": sum(run.transactions or 0 for run in good),
+        "inclusion_s": stats.spread_of(run.inclusion_s for run in good),
         "total_s": stats.spread_of(run.total_s for run in good),
         "load": stats.spread_of(run.load for run in runs),
     }
@@ -260,6 +262,11 @@ def _group_lines(name: str, data: Mapping[str, Any]) -> list[str]:
         _row("spread of the five starts, ms", data["spread_ms"], 1),
         _row("missed slots", data["missed_slots"]),
         _row("whole migrate.yml, s", data["total_s"], 1),
+        *(
+            [_row("slowest transaction, s", data["inclusion_s"], 1, f"{data['transactions']} mined, each once")]
+            if data["transactions"]
+            else []
+        ),
     ]
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from lab import execution
+from lab.errors import LabError
 from lab.execution.traffic import Became, Sender
 from lab.settings import Host, Settings
 from lab.shell import wait_for
@@ -44,5 +45,6 @@ def all_mined(sender: Sender, host: Host) -> Became:
     wait_for("all transactions in the chain", waiting, timeout=60, interval=0.5)
     became = sender.became(host)
     # A nonce is used once, so as many as were sent is each of them, and none twice.
-    assert became.nonce == len(sender.sent)
+    if became.nonce != len(sender.sent):
+        raise LabError(f"{len(sender.sent)} transactions were sent, and the account's nonce is {became.nonce}")
     return became

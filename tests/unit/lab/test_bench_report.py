@@ -159,6 +159,17 @@ def test_the_table_says_what_was_measured_and_what_was_not() -> None:
     assert "problem: interrupted" in text
 
 
+def test_transactions_of_an_evm_chain_have_a_row_of_their_own() -> None:
+    runs = [
+        run(3.0, anchor=False, transactions=number, inclusion_s=slowest) for number, slowest in ((90, 4.1), (80, 9))
+    ]
+    made = result(runs=[*runs, run(3.0, anchor=False, failed="late")])
+    group = report.as_json(made)["summary"]["without_anchor"]
+    assert (group["transactions"], group["inclusion_s"]["max"], group["inclusion_s"]["count"]) == (170, 9, 2)
+    assert "170 mined, each once" in report.table(made)
+    assert "mined" not in report.table(result(runs=[run(3.0)]))
+
+
 def test_nothing_measured_is_still_a_table() -> None:
     assert "unknown  all healthy" in report.table(result())
 
@@ -182,10 +193,12 @@ def test_what_means_nothing_is_refused(wrong: dict[str, str], capsys: pytest.Cap
     assert next(iter(wrong.values())) in capsys.readouterr().err
 
 
-def test_anchors_are_taken_in_turns_and_copied_joiners_have_none() -> None:
+def test_anchors_are_taken_in_turns_and_copied_joiners_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.anchors("both", "follow") == [True, False]
     assert bench.anchors("no", "follow") == [False]
     assert bench.anchors("both", "copy") == [False]
+    monkeypatch.setenv("LAB_EXECUTION", "geth")
+    assert bench.anchors("both", "follow") == [False]
 
 
 @pytest.fixture
