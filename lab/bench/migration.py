@@ -27,8 +27,6 @@ from lab.trial import pairs
 
 # A whole migration; what hangs longer is ended and counted as failed.
 PLAYBOOK_TIMEOUT_S = 600.0
-# Signed transactions a second, on an EVM chain.
-RATE = 4.0
 
 
 @dataclass
@@ -121,7 +119,7 @@ def migrate(lab: Settings, *, anchor: bool, seed: str, log: Path) -> Run:
     run = Run(anchor=anchor, seed=seed)
     with contextlib.ExitStack() as stack:
         recorder = stack.enter_context(chains.Recorder(lab, lab.hosts[0]))
-        sender = stack.enter_context(Sender(lab.hosts[0], RATE)) if execution.wanted() else None
+        sender = stack.enter_context(Sender(lab.hosts[0])) if execution.wanted() else None
         reports = log.with_suffix(".reports")
         reports.mkdir(parents=True, exist_ok=True)
         choices: dict[str, Any] = {"evnode_anchor": anchor, "evnode_seed": seed, "evnode_report_dir": str(reports)}

@@ -40,9 +40,9 @@ class Became(NamedTuple):
 
 
 class Sender:
-    """Sends from the funded account to the client of a host, in a thread, until the block is left."""
+    """Sends from the funded account to the client of a host, `rate` a second, in a thread, until the block is left."""
 
-    def __init__(self, host: Host, rate: float) -> None:
+    def __init__(self, host: Host, rate: float = 4.0) -> None:
         self.host, self.rate = host, rate
         self.sent: list[Sent] = []
         self.refused: list[str] = []

@@ -17,7 +17,6 @@ from lab.trial import history, pairs
 from lab.trial.play import Controller
 
 EXECUTION = "geth"
-RATE = 4.0
 
 
 class Moved(NamedTuple):
@@ -57,7 +56,7 @@ def refused(lab: Settings, controller: Controller) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def moved(lab: Settings, controller: Controller, refused: dict[str, str]) -> Moved:
     """The migration, with signed transactions coming in all the time."""
-    with Sender(lab.hosts[0], RATE) as sender:
+    with Sender(lab.hosts[0]) as sender:
         outcome = controller.run("migrate")
         assert outcome.code == 0, outcome.errors()
     receipt = history.receipt(lab, lab.hosts[0])

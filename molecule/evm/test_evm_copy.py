@@ -18,7 +18,6 @@ from lab.trial import history, pairs
 from lab.trial.play import Controller
 
 EXECUTION = "geth"
-RATE = 4.0
 SETTINGS = {"evnode_seed": "copy_then_follow", "evnode_execution_service": execution.UNIT}
 OWN = ("geth/nodekey", "jwt.hex")
 
@@ -59,7 +58,7 @@ def moved(lab: Settings, controller: Controller, paused: int) -> Moved:
     """The migration, with signed transactions coming in all the time."""
     before = chain.wait_for_blocks(lab, lab.hosts[0], above=paused + 3)
     own = {host.name: own_files(host) for host in lab.hosts}
-    with Sender(lab.hosts[0], RATE) as sender:
+    with Sender(lab.hosts[0]) as sender:
         outcome = controller.run("migrate")
         assert outcome.code == 0, outcome.errors()
     assert "and of the data of the execution client (" in outcome.text

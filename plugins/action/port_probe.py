@@ -7,9 +7,11 @@ from __future__ import annotations
 import concurrent.futures
 import typing as t
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils._port import Target, connect
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._port import connect, targets
 
 # The controller's way to a port is short, and one that is filtered, as it should be, must not hold up everything.
 _TIMEOUT = 1.0
@@ -22,9 +24,10 @@ class ActionModule(ActionBase):
         """Return what the host found, and in ``outside`` what the controller did."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         given = dict(self._task.args)
-        tried = [
-            Target(str(it["peer"]), str(it["address"]), int(it["port"])) for it in given.pop("from_controller", [])
-        ]
+        try:
+            tried = targets(given.pop("from_controller", []))
+        except HaError as exc:
+            raise AnsibleActionFail(exc.message) from exc
         with concurrent.futures.ThreadPoolExecutor(1) as own:
             outside = own.submit(connect, tried, timeout=_TIMEOUT) if tried else None
             result.update(self._execute_module(module_args=given, task_vars=task_vars))

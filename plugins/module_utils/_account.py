@@ -11,6 +11,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import typing as t
 
 from ._errors import HaError
 
@@ -24,23 +25,18 @@ def ids(user: str | None, group: str | None, *, may_be_missing: bool = False) ->
 
     Allowed in check mode, where nothing has created the account yet. AccountError otherwise.
     """
-    uid, gid = os.geteuid(), os.getegid()
-    try:
-        if user is not None:
-            uid = pwd.getpwnam(user).pw_uid
-    except KeyError:
-        if not may_be_missing:
+
+    def number(what: str, look_up: t.Callable[[], int]) -> int:
+        try:
+            return look_up()
+        except KeyError:
+            if may_be_missing:
+                return -1
             raise AccountError(
-                f"Expected the user {user} on this host, found none; run the stage provision, or create it"
+                f"Expected the {what} on this host, found none; run the stage provision, or create it"
             ) from None
-        uid = -1
-    try:
-        if group is not None:
-            gid = grp.getgrnam(group).gr_gid
-    except KeyError:
-        if not may_be_missing:
-            raise AccountError(
-                f"Expected the group {group} on this host, found none; run the stage provision, or create it"
-            ) from None
-        gid = -1
-    return uid, gid
+
+    return (
+        os.geteuid() if user is None else number(f"user {user}", lambda: pwd.getpwnam(user).pw_uid),
+        os.getegid() if group is None else number(f"group {group}", lambda: grp.getgrnam(group).gr_gid),
+    )

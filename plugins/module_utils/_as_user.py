@@ -42,15 +42,19 @@ class UserRunner(t.Protocol):
         """Run ``argv`` as ``user`` for at most ``timeout`` seconds."""
 
 
+def _entry(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise AsUserError(f"Expected the user {user} on this host, found none; create it first") from None
+
+
 def run_as(argv: Sequence[str], user: str, *, home: str, keep_output: bool = True, timeout: float = 60) -> Outcome:
     """Run ``argv`` as ``user`` with an almost empty environment and ``home`` as HOME and working directory.
 
     With ``keep_output`` off both streams go to /dev/null, for commands that print secrets.
     """
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:
-        raise AsUserError(f"Expected the user {user} on this host, found none; create it first") from None
+    account = _entry(user)
     switch: dict[str, t.Any] = {}
     if account.pw_uid != os.geteuid():
         groups = os.getgrouplist(user, account.pw_gid)
@@ -80,10 +84,7 @@ def run_as(argv: Sequence[str], user: str, *, home: str, keep_output: bool = Tru
 def passing_home(user: str, *, prefer: Sequence[str] = ("/run", "/dev/shm")) -> Iterator[str]:
     """Make a directory that only ``user`` can enter, on memory where there is any, and remove it at the end."""
     base = next((path for path in prefer if os.access(path, os.W_OK)), None)
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:
-        raise AsUserError(f"Expected the user {user} on this host, found none; create it first") from None
+    account = _entry(user)
     path = tempfile.mkdtemp(prefix="evnode-ha-", dir=base)
     try:
         os.chown(path, account.pw_uid, account.pw_gid)

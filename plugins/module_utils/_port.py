@@ -62,6 +62,14 @@ class Target(t.NamedTuple):
     port: int
 
 
+def targets(items: Sequence[Mapping[str, t.Any]]) -> list[Target]:
+    """Return what a task names as targets; PortError where one of them lacks something."""
+    try:
+        return [Target(str(item["peer"]), str(item["address"]), int(item["port"])) for item in items]
+    except (KeyError, ValueError) as exc:
+        raise PortError(f"Expected peer, address and port for each target, found a bad or missing one: {exc}") from exc
+
+
 def unit_name(label: str) -> str:
     """Return the name of the probe's transient unit."""
     return f"evnode-probe-{label}.service"

@@ -145,7 +145,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils._port import Target, close, connect, listen
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._port import close, connect, listen, targets
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._proc import listening_sockets
 
 
@@ -168,13 +168,7 @@ def main() -> None:
     params = module.params
     try:
         if params["state"] == "connect":
-            try:
-                targets = [Target(str(it["peer"]), str(it["address"]), int(it["port"])) for it in params["targets"]]
-            except (KeyError, ValueError) as exc:
-                module.fail_json(
-                    msg=f"Expected peer, address and port for each target, found a bad or missing one: {exc}"
-                )
-            module.exit_json(changed=False, ports=connect(targets, timeout=params["timeout"]))
+            module.exit_json(changed=False, ports=connect(targets(params["targets"]), timeout=params["timeout"]))
         if params["state"] == "absent":
             if not module.check_mode:
                 close(params["label"])

@@ -248,13 +248,17 @@ class Reading:
         """Return how the node names its key in a KMS, None for a key in a file."""
         if str(self._value("signer.signer_type")) != "kms":
             return None
-        said = {key.rpartition(".")[2]: str(one.value or "") for key, one in self.settings.items() if ".kms." in key}
-        provider = said.get("provider", "")
+
+        def said(key: str) -> str:
+            found = self.settings.get(f"signer.kms.{key}")
+            return str(found.value or "") if found else ""
+
+        provider = said("provider")
         options = {
             "aws": {"key": "key_id", "region": "region", "profile": "profile"},
             "gcp": {"key": "key_name", "credentials_file": "credentials_file"},
         }.get(provider, {})
-        return {"provider": provider, **{option: said.get(name, "") for option, name in options.items()}}
+        return {"provider": provider, **{option: said(f"{provider}.{name}") for option, name in options.items()}}
 
     def material(self) -> dict[str, t.Any]:
         """Return what holds secrets, for masked tasks only."""
