@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from lab import execution, fleet
 from lab.settings import CHECKOUT, Settings, beside, from_environment
+from lab.shell import end_on_sigterm
 
 # They need what `make geth` builds.
 _EVM = ("evm",)
@@ -105,6 +106,7 @@ def main(argv: Sequence[str]) -> int:
         return 2
     names = [name for name in names if name not in skipped]
     labs = beside(from_environment(), min(len(names), int(os.environ.get("LABS") or 2)))
+    end_on_sigterm()
     # Molecule remembers that it has created hosts, also those that are gone by now.
     _molecule("", "destroy", "--scenario-name", "default", environment={})
     results = []

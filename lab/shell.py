@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -59,3 +61,8 @@ def wait_for(what: str, probe: Callable[[], str | None], *, timeout: float, inte
         if elapsed >= timeout:
             raise LabError(f"{what}: not within {timeout:g} s; last seen: {missing}")
         time.sleep(interval)
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this program as an exception does, so that what it began is taken down as well."""
+    signal.signal(signal.SIGTERM, lambda *_what: sys.exit(1))

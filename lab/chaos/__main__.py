@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from lab import fleet
 from lab.chaos import trial
 from lab.chaos.cases import PLACES, Row, combinations, draw, table
 from lab.settings import CHECKOUT, Settings, beside, from_environment
+from lab.shell import end_on_sigterm
 
 FOLDER = CHECKOUT / "build" / "chaos"
 
@@ -60,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for lab in own:
         free.put((lab, FOLDER / lab.name))
     rows: list[Row] = []
-    # So that the labs are taken down as well when somebody ends this.
-    signal.signal(signal.SIGTERM, lambda *_what: sys.exit(1))
+    end_on_sigterm()
     try:
         pool = concurrent.futures.ProcessPoolExecutor(len(own), context, trial.begin, (free,))
         for future in concurrent.futures.as_completed([pool.submit(trial.run, draw(seed)) for seed in seeds]):

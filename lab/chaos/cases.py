@@ -33,7 +33,7 @@ CUTOVER = _places(
     "staged",
     node_1=(
         *("configured", "window_start", "window_open", "member_armed", "armed"),
-        *("frozen", "acknowledged", "committed", "window_closed"),
+        *("intake_closed", "frozen", "acknowledged", "committed", "window_closed"),
     ),
     node_2=(
         *("configured", "sealing", "sealed", "window_start", "window_open"),
@@ -41,6 +41,8 @@ CUTOVER = _places(
         *("settling", "settled"),
     ),
 )
+# While there is a window to hit.
+WINDOW = [place for place in CUTOVER if place.event not in ("configured", "sealing", "sealed", "settling", "settled")]
 # Not of the member that happens to lead.
 MAYBE = {"settling", "settled"}
 ROLLBACK = _places(
@@ -89,8 +91,7 @@ def _order() -> list[tuple[Place, str, tuple[str, ...]]]:
         for place in PLACES
         for fault in FAULTS
         for victims in VICTIMS
-        # There is no window to hit before and after the cutover.
-        if place.start == "staged" or not fault.startswith("window")
+        if place in WINDOW or not fault.startswith("window")
     ]
     random.Random(0).shuffle(others)
     return [*((place, CONTROLLER, ()) for place in PLACES), *others]

@@ -55,6 +55,9 @@ END_LIMIT_S = 150.0
 PRODUCE_LIMIT_S = 90.0
 # A run that fails has to say how it left the chain, or that it could not even begin.
 _SAYS = re.compile(r"produces|as before|not touched|[Nn]othing was changed|[Rr]un (the same command |rollback )?again")
+# What a run that has done its job leaves, and what one that failed may say: then it has to be so.
+_LEFT = {"single": "single", "staged": "cluster", "cluster": "single"}
+_SAID = {"single sequencer produces": "single", "members run as before": "cluster"}
 
 
 _own: Trial | None = None
@@ -138,12 +141,22 @@ class Trial:
         else:
             before, run = ("single", RUN["single"]) if name == "staged" else ("staged", RUN["staged"])
             self.start_from(before)
-            known = {host.name: len(history.events(self.lab, host)) for host in self.lab.hosts}
+            known = self._told()
             outcome = self.play(f"make-{name}", *run)
             if outcome.code != 0:
                 raise LabError(f"no starting point {name}: {outcome.errors()}")
             self._check_places(before, known)
         self.keep(name)
+        if name == "cluster":
+            known = self._told()
+            outcome = self.play("undisturbed-rollback", *ROLLBACK)
+            if outcome.code != 0:
+                raise LabError(f"no way back from an undisturbed cluster: {outcome.errors()}")
+            self._check_places(name, known)
+
+    def _told(self) -> dict[str, int]:
+        """How much each host has written into its journal."""
+        return {host.name: len(history.events(self.lab, host)) for host in self.lab.hosts}
 
     def _check_places(self, start: str, known: Mapping[str, int]) -> None:
         """Every event of an undisturbed run is a place of a case, and the other way round."""
@@ -173,8 +186,10 @@ class Trial:
         faults.mend(self.lab, case.fault, case.victims)
         self._until("the end of every window", self._windows, END_LIMIT_S)
         ended = self._end(before, wrong)
-        if first is not None and first.code != 0 and not _SAYS.search(first.text):
-            wrong.append(f"the run did not say how it left the chain: {first.log.name}")
+        if not struck and case.place.event not in MAYBE:
+            wrong.append(f"{case.place.event} never came, so there was no fault")
+        if first is not None:
+            wrong += untrue(case, first, ended)
         self._then(case, before, wrong)
         top, height = self._top()
         first_known = before[-1].height
@@ -217,7 +232,7 @@ class Trial:
             self._until("a block", nobody, PRODUCE_LIMIT_S)
         except LabError as error:
             wrong.append(f"nobody produces: {error}")
-        wrong += history.second_writers(self.lab)
+        wrong += history.second_writers(self.lab) + history.shut_out(self.lab)
         wrong += self._lost(before)
         members = [name for name, mode in self._modes().items() if mode == "raft"]
         if "node-1" not in members:
@@ -239,6 +254,8 @@ class Trial:
             if receipt is None:
                 raise LabError("no host has a receipt that tells block N")
             wrong += history.cluster_problems(self.lab, receipt["n"], receipt["hash"])
+            history.wait_for_height(self.lab, made[-1].height)
+            wrong += self._lost(made)
         else:
             wrong += history.single_problems(self.lab, made, cluster=True)
 
@@ -281,8 +298,12 @@ class Trial:
     # ---- running ----------------------------------------------------------------------------------------------------
 
     def _start(self, name: str, *more: str) -> Running:
-        settings = json.dumps({"evnode_seed": "follow", "evnode_anchor": False, **LIMITS})
-        self._now = self.controller.start(name, ["-e", settings, *more])
+        chosen = {
+            "evnode_seed": "follow",
+            "evnode_anchor": False,
+            "evnode_intake_ports": [self.lab.layout.ports["app"]],
+        }
+        self._now = self.controller.start(name, ["-e", json.dumps({**chosen, **LIMITS}), *more])
         return self._now
 
     def play(self, name: str, *more: str) -> Outcome:
@@ -295,3 +316,14 @@ class Trial:
             if machine.is_on(host):
                 text = machine.execute(host, ["journalctl", "--no-pager", "--lines=3000"], check=False).stdout
                 (self.folder / f"{case.seed}-{host.name}.journal").write_text(text, encoding="utf-8")
+
+
+def untrue(case: Case, first: Outcome, ended: str) -> list[str]:
+    """What a run that was hit, and ended by itself, told otherwise than it was."""
+    if first.code == 0:
+        words = f"the run said that all was well and left a chain that is {ended}: {first.log.name}"
+        return [] if ended == _LEFT[case.place.start] else [words]
+    if not _SAYS.search(first.text):
+        return [f"the run did not say how it left the chain: {first.log.name}"]
+    said = {meant for words, meant in _SAID.items() if words in first.text}
+    return [] if said <= {ended} else [f"the run said {', '.join(sorted(said))}, and it was {ended}: {first.log.name}"]

@@ -17,6 +17,7 @@ from lab import fleet
 from lab.chaos.trial import FINISH, ROLLBACK, Trial
 from lab.rpc import Block
 from lab.settings import CHECKOUT, from_environment
+from lab.shell import end_on_sigterm
 from lab.trial import history
 
 FOLDER = CHECKOUT / "build" / "trips"
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lab = from_environment()
     shutil.rmtree(FOLDER, ignore_errors=True)
     trips: list[Trip] = []
+    end_on_sigterm()
     try:
         trial = Trial(lab, FOLDER)
         trial.start_from("staged")

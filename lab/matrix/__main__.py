@@ -25,6 +25,7 @@ from lab import chain, execution, fleet, machine
 from lab.errors import LabError
 from lab.layout import render
 from lab.settings import CHECKOUT, Host, Settings, from_environment
+from lab.shell import end_on_sigterm
 from lab.trial.disk import Untouched
 from lab.trial.play import Controller, Outcome
 
@@ -223,6 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     matrix = Matrix(from_environment())
     wrong, seconds = [], []
     begin = time.monotonic()
+    end_on_sigterm()
     try:
         matrix.begin()
         for fault in wanted:

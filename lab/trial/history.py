@@ -9,7 +9,7 @@ import base64
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -58,7 +58,7 @@ def parent_hash(block: Block) -> str:
 
 
 def disagreements(lab: Settings, first: int, last: int, hosts: Sequence[Host] | None = None) -> list[str]:
-    """Blocks in which the stores of these hosts (default: all) differ, or which do not stand on the one before.
+    """Blocks in which the stores of these hosts (default: all) differ, or which are not younger than the one before.
 
     The parent's hash is part of the header, so one differing block shows in every later one.
     """
@@ -67,8 +67,6 @@ def disagreements(lab: Settings, first: int, last: int, hosts: Sequence[Host] | 
     chains = {host.name: blocks(lab, host, first, last) for host in chosen}
     reference = chains[chosen[0].name]
     for earlier, later in pairwise(reference):
-        if later.height != earlier.height + 1:
-            words.append(f"block {later.height} follows {earlier.height}")
         if later.time_ns <= earlier.time_ns:
             words.append(f"block {later.height} is not younger than {earlier.height}")
     for name, found in chains.items():
@@ -123,7 +121,13 @@ def receipt(lab: Settings, host: Host) -> dict[str, Any]:
     return data
 
 
-def produced(lab: Settings, host: Host) -> set[int]:
+def heights_made(log: str) -> list[int]:
+    """Heights of the blocks that a node says it made itself, as often and in the order in which its log says so."""
+    lines = (line for line in _COLOUR.sub("", log).splitlines() if "produced block" in line)
+    return [int(match[1]) for line in lines if (match := re.search(r'"?height"?[=:]"?(\d+)', line))]
+
+
+def produced(lab: Settings, host: Host) -> list[int]:
     """Heights of all blocks that the host's node says it made itself, by its log."""
     unit = f"{lab.layout.unit}.service"
     done = machine.execute(
@@ -131,24 +135,30 @@ def produced(lab: Settings, host: Host) -> set[int]:
         ["journalctl", "--no-pager", "--quiet", "--all", "--output=cat", f"--unit={unit}", "--grep=produced block"],
         check=False,
     )
-    found = set()
-    for line in _COLOUR.sub("", done.stdout).splitlines():
-        match = re.search(r'"?height"?[=:]"?(\d+)', line)
-        if match:
-            found.add(int(match[1]))
-    return found
+    return heights_made(done.stdout)
+
+
+def made_twice(made: Mapping[str, Sequence[int]]) -> list[str]:
+    """Heights that were made more than once, by two hosts or by one, in words; empty when there are none."""
+    makers: dict[int, list[str]] = {}
+    for name, heights in made.items():
+        for number in heights:
+            makers.setdefault(number, []).append(name)
+    if not makers:
+        return ["no host's log names a block that it made, so a second writer would not be seen"]
+    twice = {number: names for number, names in sorted(makers.items()) if len(names) > 1}
+    return [f"block {number} was made by {' and '.join(names)}" for number, names in twice.items()]
 
 
 def second_writers(lab: Settings) -> list[str]:
-    """Heights at which more than one host made a block, in words; empty when there are none."""
-    made = {host.name: produced(lab, host) for host in lab.hosts}
-    names = list(made)
-    return [
-        f"{one} and {other} both made {sorted(made[one] & made[other])[:5]}"
-        for position, one in enumerate(names)
-        for other in names[position + 1 :]
-        if made[one] & made[other]
-    ]
+    """Heights that were signed more than once, by what the nodes' logs say; empty when there are none."""
+    return made_twice({host.name: produced(lab, host) for host in lab.hosts})[:5]
+
+
+def shut_out(lab: Settings) -> list[str]:
+    """Hosts on which a window has closed a port to clients and nobody has opened it again, in words."""
+    tables = {host.name: machine.execute(host, ["nft", "list", "tables"]).stdout for host in lab.hosts}
+    return [f"{name} still keeps clients out" for name, shown in tables.items() if "evnode_ha" in shown]
 
 
 def leaders(lab: Settings) -> list[str]:
@@ -172,7 +182,7 @@ def cluster_problems(lab: Settings, n: int, digest: str) -> list[str]:
     """What keeps the five hosts from being one healthy cluster that went on from block `n`; waits for three blocks."""
     wait_for_height(lab, n + 3)
     tip = min(found for host in lab.hosts if (found := height(lab, host)) is not None)
-    words = disagreements(lab, 1, tip) + second_writers(lab)
+    words = disagreements(lab, 1, tip) + second_writers(lab) + shut_out(lab)
     for host in lab.hosts:
         (first,) = blocks(lab, host, n + 1, n + 1)
         if parent_hash(first) != digest:
@@ -191,7 +201,7 @@ def single_problems(lab: Settings, before: Sequence[Block], *, cluster: bool = F
     host, *others = lab.hosts
     wait_for_height(lab, before[-1].height + 3, [host])
     tip = height(lab, host) or 0
-    words = disagreements(lab, before[0].height, tip, [host]) + second_writers(lab)
+    words = disagreements(lab, before[0].height, tip, [host]) + second_writers(lab) + shut_out(lab)
     for old, new in zip(before, blocks(lab, host, before[0].height, before[-1].height), strict=True):
         if old != new:
             words.append(f"block {old.height} is not what it was")

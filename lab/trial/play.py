@@ -64,10 +64,16 @@ def recap(output: str) -> dict[str, dict[str, int]]:
 
 
 class Running:
-    """A playbook that runs."""
+    """A playbook that runs. At the end of a `with` block it does not any more, however that was left."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, limit: float) -> None:
         self._process, self._log, self._limit, self._begin = process, log, limit, time.monotonic()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_what: object) -> None:
+        self.kill()
 
     def ended(self) -> bool:
         """Whether it has ended."""

@@ -55,7 +55,9 @@ def staged(lab: Settings, controller: Controller, approved: tuple[str, ...]) -> 
 def test_only_the_plan_that_was_approved_is_done(
     controller: Controller, fresh: Untouched, approved: tuple[str, ...]
 ) -> None:
-    moved = controller.run("moved", "--tags", "provision", *approved, "-e", "evnode_require_all=false")
+    # As people do it who want an approval before the cutover: what is skipped takes no check of the others away.
+    stages = ("--skip-tags", "preflight,cutover,verify,finalize")
+    moved = controller.run("moved", *stages, *approved, "-e", "evnode_require_all=false")
     assert moved.code != 0 and "it differs in choices. Nothing was changed." in moved.text, moved.tail()
     assert fresh.changes() == []
 
@@ -88,10 +90,27 @@ def test_stages_again(
     controller: Controller, staged: dict[str, Outcome], lab: Settings, approved: tuple[str, ...]
 ) -> None:
     pid = running(lab, lab.hosts[0])["MainPID"]
-    outcome = controller.run("again", "--tags", ",".join(STAGING), *approved)
+    # There is nothing to finish before a cutover: the anchor stays.
+    outcome = controller.run("again", "--tags", ",".join([*STAGING, "finalize"]), *approved)
     assert outcome.code == 0, outcome.errors()
     assert outcome.count("changed") == 0
     assert running(lab, lab.hosts[0])["MainPID"] == pid
+
+
+def test_one_machine_is_filled_again(
+    lab: Settings, controller: Controller, staged: dict[str, Outcome], approved: tuple[str, ...]
+) -> None:
+    """The others follow and are not copied to; the sequencer stops once more, for the one that is empty."""
+    layout, empty = lab.layout, lab.hosts[3]
+    machine.execute(empty, ["systemctl", "stop", f"{layout.unit}.service"])
+    machine.execute(empty, ["rm", "--recursive", f"/etc/evnode-ha/{layout.unit}/current", f"{layout.home}/data"])
+    outcome = controller.run("one-again", "--tags", "sync", *approved)
+    assert outcome.code == 0, outcome.errors()
+    assert history.stops(lab, lab.hosts[0]) == 2
+    assert [history.mode(lab, host) for host in lab.hosts[1:]] == ["follower"] * 4
+    tip = history.height(lab, lab.hosts[0]) or 0
+    history.wait_for_height(lab, tip)
+    assert history.disagreements(lab, 1, tip) == []
 
 
 def test_the_way_back_before_the_cutover(lab: Settings, controller: Controller, staged: dict[str, Outcome]) -> None:

@@ -97,18 +97,21 @@ def altering(lab: Settings, host: Host) -> Iterator[Callable[[], None]]:
         machine.execute(host, ["rm", "--force", go])
 
 
-def broken(lab: Settings, hosts: Sequence[Host], *, mend: bool = False) -> None:
-    """Keep the unit of these hosts from starting, or take that back."""
+@contextlib.contextmanager
+def broken(lab: Settings, hosts: Sequence[Host]) -> Iterator[None]:
+    """Keep the unit of these hosts from starting."""
     folder = f"/run/systemd/system/{lab.layout.unit}.service.d"
     for host in hosts:
-        if mend:
-            machine.execute(host, ["rm", "--recursive", folder])
-        else:
-            machine.execute(host, ["mkdir", "--parents", folder])
-            machine.execute(
-                host, ["tee", f"{folder}/broken.conf"], stdin="[Service]\nExecStartPre=/bin/sh -c 'exit 3'\n"
-            )
+        machine.execute(host, ["mkdir", "--parents", folder])
+        words = "[Service]\nExecStartPre=/bin/sh -c 'exit 3'\n"
+        machine.execute(host, ["tee", f"{folder}/broken.conf"], stdin=words)
         machine.execute(host, ["systemctl", "daemon-reload"])
+    try:
+        yield
+    finally:
+        for host in hosts:
+            machine.execute(host, ["rm", "--recursive", folder])
+            machine.execute(host, ["systemctl", "daemon-reload"])
 
 
 @contextlib.contextmanager
@@ -120,6 +123,15 @@ def read_only(host: Host, path: str) -> Iterator[None]:
         yield
     finally:
         machine.execute(host, ["umount", path])
+
+
+def test_fewer_forks_than_members(lab: Settings, controller: Controller, chain_so_far: list[Block]) -> None:
+    """The last member would not be asked before the others have given up."""
+    pid = running(lab, lab.hosts[0])["MainPID"]
+    outcome = controller.run("forks", *CUTOVER, "--forks", "4")
+    assert outcome.code != 0
+    assert "Expected at least 5 forks of Ansible, found 4" in outcome.text, outcome.tail()
+    assert (outcome.count("changed"), running(lab, lab.hosts[0])["MainPID"]) == (0, pid)
 
 
 def test_a_disk_that_refuses_the_copy(lab: Settings, controller: Controller, chain_so_far: list[Block]) -> None:
@@ -143,8 +155,7 @@ def test_a_store_that_keeps_changing(
     lab: Settings, controller: Controller, chain_so_far: list[Block], note: Callable[[str], None]
 ) -> None:
     victim, known = lab.hosts[1], len(history.events(lab, lab.hosts[1]))
-    with altering(lab, victim) as begin:
-        run = controller.start("altered", CUTOVER)
+    with altering(lab, victim) as begin, controller.start("altered", CUTOVER) as run:
         # Not earlier: a store that changes during the warm copy before the window is noticed there.
         when(lab, victim, "window_start", run, known)
         begin()
@@ -162,13 +173,15 @@ def test_a_joiner_that_is_cut_off_during_the_last_copy(
 ) -> None:
     victim, first = lab.hosts[2], lab.hosts[0]
     known = len(history.events(lab, first))
-    run = controller.start("cut-off", CUTOVER)
-    # From here on everything is ready; a copy that has to begin yet takes longer than the cut.
-    when(lab, first, "armed", run, known)
-    network.partition(lab, victim, [])
-    when(lab, first, "window_closed", run, known)
-    network.heal(lab, victim)
-    outcome = run.wait()
+    with controller.start("cut-off", CUTOVER) as run:
+        # From here on everything is ready; a copy that has to begin yet takes longer than the cut.
+        when(lab, first, "armed", run, known)
+        network.partition(lab, victim, [])
+        try:
+            when(lab, first, "window_closed", run, known)
+        finally:
+            network.heal(lab, victim)
+        outcome = run.wait()
     assert outcome.code != 0
     assert "Called off, the single sequencer produces as before" in outcome.text, outcome.tail()
     assert history.single_problems(lab, chain_so_far) == []
@@ -184,12 +197,11 @@ def test_three_members_that_cannot_start(
 ) -> None:
     victims, first = lab.hosts[2:], lab.hosts[0]
     known = len(history.events(lab, first))
-    broken(lab, victims)
-    run = controller.start("cannot-start", CUTOVER)
-    when(lab, first, "committed", run, known)
-    second = controller.run("meanwhile", *CUTOVER)
-    outcome = run.wait()
-    broken(lab, victims, mend=True)
+    with broken(lab, victims), controller.start("cannot-start", CUTOVER) as run:
+        when(lab, first, "committed", run, known)
+        # Other stages, and chosen by what is left out: they are kept away as well.
+        second = controller.run("meanwhile", "--skip-tags", f"preflight,plan,{REST}")
+        outcome = run.wait()
     assert second.code != 0 and "Expected no other run on this host, found run" in second.text, second.tail()
     assert outcome.code != 0
     assert "Rolled back, the single sequencer produces" in outcome.text, outcome.tail()

@@ -261,15 +261,40 @@ def test_a_writer_beside_the_unit_is_named(lab: Settings, controller: Controller
 
 
 @contextlib.contextmanager
-def without_ssh(lab: Settings) -> Iterator[None]:
+def without_ssh(lab: Settings, name: str = "node-4") -> Iterator[None]:
     """A member that nobody can log in to: it may hold blocks that no other has."""
-    host = lab.host("node-4")
+    host = lab.host(name)
     machine.execute(host, ["systemctl", "stop", "ssh.service"])
     machine.execute(host, ["pkill", "sshd"], check=False)
     try:
         yield
     finally:
         machine.execute(host, ["systemctl", "start", "ssh.service"])
+
+
+def test_status_shows_the_others_while_the_host_of_old_is_away(
+    lab: Settings, controller: Controller, migration: Migration
+) -> None:
+    with without_ssh(lab, "node-1"):
+        shown = controller.run("away", "--tags", "status")
+        refused = controller.run("away-back", "--tags", "rollback")
+    assert refused.code != 0
+    assert re.search("Expected to read node-1.*was unreachable.*Nothing was changed", refused.text), refused.tail()
+    assert (shown.code, shown.count("changed")) == (0, 0), shown.tail()
+    assert re.search(r"node-1: mode unknown.*was unreachable", shown.text)
+    for host in lab.hosts[1:]:
+        assert re.search(rf"{host.name}: mode raft, (leader|follower), height [0-9]+", shown.text), shown.text
+
+
+def test_the_same_command_starts_a_member_that_is_down(
+    lab: Settings, controller: Controller, migration: Migration
+) -> None:
+    down = lab.hosts[4]
+    machine.execute(down, ["systemctl", "stop", f"{lab.layout.unit}.service"])
+    outcome = controller.run("brought-back")
+    assert outcome.code == 0, outcome.errors()
+    assert outcome.count("changed") == 1
+    history.wait_for_height(lab, (history.height(lab, lab.hosts[1]) or 0) + 2)
 
 
 @contextlib.contextmanager
@@ -324,9 +349,21 @@ def test_a_way_back_that_cannot_be_proven_is_refused(
     history.wait_for_height(lab, (history.height(lab, lab.hosts[1]) or 0) + 2)
 
 
+def test_nothing_is_taken_away_from_a_cluster(lab: Settings, controller: Controller, migration: Migration) -> None:
+    outcome = controller.run("not-removed", "--tags", "remove")
+    assert outcome.code != 0
+    assert outcome.count("changed") == 0
+    assert "found cluster: a cluster's members need their keys" in outcome.text
+
+
 def test_the_way_back_keeps_every_block(
     lab: Settings, controller: Controller, migration: Migration, note: Callable[[str], None]
 ) -> None:
+    before = Untouched(lab, stores=[host.name for host in lab.hosts], ignore=[f"{lab.layout.home.lstrip('/')}/raft/*"])
+    foretold = controller.run("back-foretold", "--tags", "rollback", "--check")
+    assert foretold.code == 0, foretold.errors()
+    assert "The single sequencer would produce." in foretold.text and foretold.count("changed") > 0
+    assert before.changes() == []
     tip = history.height(lab, lab.hosts[0])
     assert tip and tip > migration.n
     history.wait_for_height(lab, tip)
@@ -355,7 +392,7 @@ def test_the_search_for_secrets_finds(lab: Settings) -> None:
 def test_secrets_are_nowhere_else(
     lab: Settings, controller: Controller, migration: Migration, note: Callable[[str], None]
 ) -> None:
-    """Last, so that all runs of this scenario are covered. What is allowed has to be found: the search itself works."""
+    """Late, so that the runs of this scenario are covered. What is allowed has to be found: the search itself works."""
     needles, sampler = migration.needles, migration.sampler
     home = lab.layout.home.lstrip("/")
     own = {lab.layout.passphrase_file.lstrip("/"), f"{home}/config/signer.json"}
@@ -368,3 +405,19 @@ def test_secrets_are_nowhere_else(
     assert dict(sampler.found) == {}
     assert sampler.rounds > 100 and sampler.processes > 500
     note(f"secrets: {sampler.processes} processes looked at in {sampler.rounds} rounds, {len(needles.wanted)} forms")
+
+
+def test_what_the_joiners_were_given_can_be_taken_away(
+    lab: Settings, controller: Controller, migration: Migration
+) -> None:
+    outcome = controller.run("removed", "--tags", "remove")
+    assert outcome.code == 0, outcome.errors()
+    for host in lab.hosts[1:]:
+        assert migration.needles.below(host.upper) == {}, host.name
+        unit = f"{lab.layout.unit}.service"
+        shown = machine.execute(host, ["systemctl", "show", "--property=LoadState,ActiveState", unit]).stdout
+        assert shown.split() == ["LoadState=not-found", "ActiveState=inactive"], host.name
+    tip = history.height(lab, lab.hosts[0])
+    assert tip
+    history.wait_for_height(lab, tip + 2, lab.hosts[:1])
+    assert controller.run("nothing-left", "--tags", "remove").count("changed") == 0

@@ -113,7 +113,13 @@ def count_healthy(results: Sequence[Mapping[str, t.Any]]) -> int:
 def status_table(names: Sequence[str], hostvars: Mapping[str, t.Any], own: str, variable: str) -> list[str]:
     """Return one line a member."""
     modes = {name: ((hostvars[name].get(own) or {}).get("sequencer") or {}).get("mode") for name in names}
-    return decide.status_table(modes, _statuses(names, hostvars, variable))
+    # One that could not even be asked for its unit was not asked for more.
+    results = {name: hostvars[name].get(variable) or hostvars[name].get(own) for name in names}
+    statuses = {
+        name: (result or {}).get("status") or {"reasons": {"height": decide.reason_of(result)}}
+        for name, result in results.items()
+    }
+    return decide.status_table(modes, statuses)
 
 
 def host_receipts(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -395,8 +395,14 @@ def remove(plan: Plan, *, active: bool, check: bool = False) -> Outcome:
     if not (unit_ours or yaml_ours or leftovers):
         return Outcome(False, False, [], [])
     mode = _mode.current(plan.config_dir, plan.unit)
-    if active and (plan.role == "joiner" or mode == "raft"):
+    if active and plan.role == "joiner":
         raise MemberUnitError(f"{plan.unit}.service runs (mode {mode}); stop it before its unit is taken away")
+    if plan.role == "sequencer" and mode == "raft":
+        # Stopped or not: what it starts as afterwards would be a second writer.
+        raise MemberUnitError(
+            f"{plan.unit}.service is switched to raft, so a cutover was committed; only a rollback, which turns the "
+            "switch first, may give it its old command line back"
+        )
     warnings: list[str] = []
     yaml_saved = (record or {}).get("yaml")
     if record is None and plan.role == "sequencer" and yaml_ours:

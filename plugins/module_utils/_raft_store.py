@@ -44,7 +44,7 @@ def last_index(path: str) -> int:
         return 0
     try:
         return _last_index(data)
-    except (struct.error, IndexError, ValueError) as exc:
+    except (struct.error, IndexError, ValueError, OverflowError) as exc:
         raise RaftStoreError(f"{path} is not a readable Raft log: {exc}") from exc
 
 

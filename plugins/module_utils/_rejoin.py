@@ -146,14 +146,18 @@ def wait_for_proof(wanted: Rejoin, *, clock: Clock = SYSTEM_CLOCK, tell: t.Calla
 
 
 def come_back(wanted: Rejoin, *, run: Runner = _run) -> None:
-    """Turn the switch and start the member."""
+    """Turn the switch and start the member. Ended anywhere in it, it is done to its end the next time."""
     service = f"{wanted.unit}.service"
-    if current(wanted.config_dir, wanted.unit) != "raft":
+    turned = current(wanted.config_dir, wanted.unit) != "raft"
+    if turned:
+        switch(wanted.config_dir, wanted.unit, "raft", raft_dir=wanted.raft_dir, check=True)
+        # It may run as a follower by now, and a start would leave it one.
+        _systemd.stop(service, run=run)
         switch(wanted.config_dir, wanted.unit, "raft", raft_dir=wanted.raft_dir)
-        _journal.append(os.path.join(wanted.own, "journal.jsonl"), wanted.run_id, "rejoined", {"leader": wanted.leader})
     _systemd.reset_failed(service, run=run)
-    # It may run as a follower by now.
-    _systemd.restart(service, run=run)
+    _systemd.start(service, run=run)
+    if turned:
+        _journal.append(os.path.join(wanted.own, "journal.jsonl"), wanted.run_id, "rejoined", {"leader": wanted.leader})
 
 
 def main(argv: list[str]) -> int:
@@ -163,7 +167,7 @@ def main(argv: list[str]) -> int:
     try:
         if current(wanted.config_dir, wanted.unit) != "raft":
             wait_for_proof(wanted, tell=_tell)
-            come_back(wanted)
+        come_back(wanted)
         # Not ``remove``: that would wait for this very process to end.
         _say(["disable", "--quiet", "--no-reload", "--", wanted.name], _run)
         _files.remove_files([rejoin_path(wanted.unit), wanted.settings, wanted.program])

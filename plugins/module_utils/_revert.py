@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from . import _files, _journal, _rejoin, _systemd
+from . import _fence, _files, _journal, _rejoin, _systemd
 from ._errors import HaError
 from ._intake import intake_table, open_intake
 from ._mode import ABSENT, current, missing_files, switch
@@ -97,11 +97,6 @@ class Revert(t.NamedTuple):
         """Which start of the sequencer's node was its last one when it was stopped; gone after a boot."""
         return os.path.join(self.run_dir, self.unit, "stopped")
 
-    @property
-    def frozen(self) -> str:
-        """The fence of a window."""
-        return os.path.join(self.run_dir, self.unit, "frozen")
-
 
 class Reverted(t.NamedTuple):
     """What a phase changed (or would), in words, and what was found."""
@@ -170,13 +165,16 @@ def hold(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted
         if mode == "raft":
             switch(wanted.config_dir, wanted.unit, wanted.target)
             changes.append(f"switch {mode} -> {wanted.target}")
+        if comes_back:
+            _rejoin.begin(wanted.rejoin, run=run)
     except HaError:
+        # Neither held nor asking: it has to stay what it was, or nobody brings it back before the next boot.
+        if changes:
+            switch(wanted.config_dir, wanted.unit, "raft")
         if due and wanted.resume_after > 0:
             _schedule_resume(wanted, run)
         raise
     _note(wanted, "revert_hold", changes, check)
-    if comes_back:
-        _rejoin.begin(wanted.rejoin, run=run)
     return Reverted(changes, {"held": True})
 
 
@@ -190,7 +188,8 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
     try:
         done = _clean(wanted, check, run)
     except HaError:
-        if due and wanted.resume_after > 0 and current(wanted.config_dir, wanted.unit) == "raft":
+        # The sequencer has to produce again as what it is by now; a joiner that is no member any more has not.
+        if due and wanted.resume_after > 0 and (wanted.sequencer or current(wanted.config_dir, wanted.unit) == "raft"):
             _schedule_resume(wanted, run)
         raise
     if wanted.sequencer and not check:
@@ -207,26 +206,41 @@ def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
     mode = current(wanted.config_dir, wanted.unit)
     if not check:
         _expect_stopped(wanted, "clean", run)
-        if wanted.sequencer and mode == "raft":
-            _expect_still(wanted, run)
-    index = last_index(os.path.join(wanted.raft_dir, LOG))
+    # A log that is being written reads as anything, and check mode has stopped nothing.
+    is_stopped = not check or _systemd.active_state(wanted.service, run=run) in STOPPED
+    index = last_index(os.path.join(wanted.raft_dir, LOG)) if is_stopped else None
+    filled = os.path.isdir(wanted.raft_dir) and bool(os.listdir(wanted.raft_dir))
+    trouble = raft_dir_trouble(wanted.raft_dir) if filled else ""
+    if trouble and wanted.sequencer:
+        # Nobody else produces, so what will fail has to fail before the turn.
+        raise RevertError(trouble)
     changes = []
     seal = record_path(wanted.state_dir, wanted.unit)
+    leaves = wanted.sequencer and mode == "raft"
+    if leaves and not check:
+        _expect_still(wanted, run)
     # The switch first: killed after it, this member cannot come back as part of a cluster.
     if mode != wanted.target:
         changes.append(f"switch {mode} -> {wanted.target}")
         if not check:
             switch(wanted.config_dir, wanted.unit, wanted.target)
+    if leaves and not check:
+        # A start between the look and the turn read the old switch, and held joiners hear it.
+        try:
+            _expect_stopped(wanted, "clean", run)
+            _expect_still(wanted, run)
+        except RevertError:
+            switch(wanted.config_dir, wanted.unit, "raft")
+            raise
     pending = os.path.join(wanted.config_dir, wanted.unit, "current.commit")
     if os.path.lexists(pending):
         changes.append(f"remove {pending}")
         if not check:
             _files.remove_files([pending])
-    if os.path.isdir(wanted.raft_dir) and os.listdir(wanted.raft_dir):
-        trouble = raft_dir_trouble(wanted.raft_dir)
-        if trouble:
-            raise RevertError(trouble)
-        changes.append(f"empty {wanted.raft_dir} (last Raft index {index})")
+    if trouble:
+        raise RevertError(trouble)
+    if filled:
+        changes.append(f"empty {wanted.raft_dir}" + (f" (last Raft index {index})" if index is not None else ""))
         if not check:
             wipe(wanted.raft_dir)
     if os.path.exists(seal):
@@ -268,9 +282,7 @@ def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clo
         return Reverted([], {"height": None})
     changes = []
     _take_resume_back(wanted, run)
-    if os.path.exists(wanted.frozen):
-        _files.remove_files([wanted.frozen])
-        changes.append(f"remove {wanted.frozen}")
+    changes += _fence.lift(wanted.unit, wanted.config_dir, wanted.run_dir, run=run)
     changes += _start_node(wanted, False, run)
     if wanted.sequencer:
         open_intake(intake_table(wanted.unit), run=run)
@@ -285,7 +297,8 @@ def resume(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Revert
         _take_resume_back(wanted, run)
     if is_held(wanted.unit, wanted.units):
         return Reverted([], {})
-    changes = _start_node(wanted, check, run)
+    changes = [] if check else _fence.lift(wanted.unit, wanted.config_dir, wanted.run_dir, run=run)
+    changes += _start_node(wanted, check, run)
     _note(wanted, "revert_resume", changes, check)
     return Reverted(changes, {})
 
@@ -332,6 +345,11 @@ def _take_resume_back(wanted: Revert, run: Runner) -> bool:
     due = _systemd.active_state(wanted.resume_timer, run=run) == "active"
     if due:
         _systemd.stop(wanted.resume_timer, run=run)
+    # One that has just elapsed may be about to ask for the start.
+    asking = wanted.resume_timer.replace(".timer", ".service")
+    if _systemd.active_state(asking, run=run) not in STOPPED:
+        _systemd.stop(asking, run=run)
+        due = True
     return due
 
 

@@ -189,12 +189,17 @@ def wipe(folder: str) -> bool:
     if not os.path.isdir(folder):
         return False
     names = os.listdir(folder)
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+    try:
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+    except OSError as exc:
+        raise SealError(
+            f"{exc.filename or folder} cannot be removed: {exc.strerror}; mend the disk, run again"
+        ) from exc
     _files.fsync_dir(folder)
     return bool(names)
 

@@ -15,7 +15,7 @@ import stat
 import typing as t
 
 from ._errors import HaError
-from ._files import fingerprint, make_dirs, needs_write, read_bytes, write_atomic
+from ._files import fingerprint, make_dirs, needs_write, read_bytes, remove_files, write_atomic
 
 
 class SecretError(HaError):
@@ -113,3 +113,29 @@ def put(place: Placement, content: bytes) -> bool:
             raise SecretError(f"Expected the directory {folder}, found none; create it or set parents_mode")
         make_dirs(folder, mode=place.parents_mode, uid=place.uid, gid=place.gid)
     return write_atomic(place.path, content, mode=place.mode, uid=place.uid, gid=place.gid)
+
+
+def holds(path: str, content: bytes) -> bool:
+    """Tell whether a plain file, or a link to one, has this content and is closed to all but its owner and group."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    closed = stat.S_ISREG(found.st_mode) and not found.st_mode & stat.S_IRWXO
+    return closed and found.st_size == len(content) and read_bytes(path) == content
+
+
+def take_away(path: str, content: bytes, *, check: bool = False) -> bool:
+    """Remove the file that holds the content, True if there was one; SecretError where it holds something else."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode) or read_bytes(path) != content:
+        raise SecretError(
+            f"Expected what was written to {path}, or nothing, found something else, which was left; look at it, and "
+            "remove it by hand if no other chain needs it"
+        )
+    if not check:
+        remove_files([path])
+    return True

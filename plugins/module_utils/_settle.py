@@ -11,7 +11,7 @@ import os
 import time
 import typing as t
 
-from . import _journal, _systemd
+from . import _fence, _journal, _systemd
 from ._errors import HaError
 from ._mode import current
 from ._process import run as _run
@@ -45,6 +45,7 @@ class Settle(t.NamedTuple):
     expected_hash: str = ""
     timeout: float = 90.0
     run_id: str = "-"
+    run_dir: str = "/run/evnode-ha"
 
     @property
     def service(self) -> str:
@@ -126,6 +127,7 @@ def settle(
             return Settled(True, reason, wanted.height, leader, 0.0)
         path = os.path.join(wanted.state_dir, wanted.unit, "journal.jsonl")
         _journal.append(path, wanted.run_id, "settling", {"reason": reason, "peers_healthy": wanted.peers_healthy})
+        _fence.lift(wanted.unit, wanted.config_dir, wanted.run_dir, run=run)
         _systemd.reset_failed(wanted.service, run=run)
         verb = _systemd.restart if active else _systemd.start
         try:

@@ -277,6 +277,11 @@ def settings_of(params: dict) -> Settings:
             f"limits.hold is {limits['hold']:g} s, expected at least twice limits.agree ({limits['agree']:g} s): a "
             "participant must not have gone away while its acknowledgement counts"
         )
+    if limits["hold"] <= limits["stop"] + limits["agree"]:
+        raise HostError(
+            f"limits.hold is {limits['hold']:g} s, expected more than limits.stop and limits.agree together "
+            f"({limits['stop'] + limits['agree']:g} s): the last proof of the stop may take that long before the commit"
+        )
     if len(params["key"]) < 32:
         raise HostError("the one-time key is shorter than 32 characters")
     return Settings(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: secret_write
-short_description: Place a secret file with its final mode and owner
+short_description: Place a secret file with its final mode and owner, or take it away
 version_added: 0.1.0
 author: The evnode.sequencer_ha authors (@evnode)
 description:
   - Writes a content to a file by one atomic rename. The temporary file is created with mode C(0600), and gets its
     owner and mode before it gets its name, so the content is never readable by anybody else.
+  - Takes a file away only where it holds exactly this content, so never another key.
   - The diff shows fingerprints, modes and owners, never the content.
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
@@ -34,6 +35,17 @@ options:
     description: The content in Base64, as M(evnode.sequencer_ha.secret_read) returns it.
     type: str
     required: true
+  state:
+    description: V(present) writes the file, V(absent) removes it if it holds the content and fails if it holds another.
+    type: str
+    choices: [present, absent]
+    default: present
+  shared:
+    description:
+      - Whether another service of the host may use the same file. One that holds the content already, that O(owner) can
+        read and that is closed to everybody else but a group, stays as it is then, a link included.
+    type: bool
+    default: false
   mode:
     description: Mode as an octal string.
     type: str
@@ -61,6 +73,13 @@ EXAMPLES = r"""
     group: evnode
     parents_mode: '0750'
   no_log: true
+
+- name: Take the signer away from the joiner
+  evnode.sequencer_ha.secret_write:
+    path: /var/lib/ev-node/config/signer.json
+    content: "{{ hostvars['node-1'].signer.content }}"
+    state: absent
+  no_log: true
 """
 
 RETURN = r"""
@@ -71,9 +90,11 @@ fingerprint:
   sample: sha256:9f86d081884c
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _account
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _account, _as_user
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import fingerprint
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._secrets import (
@@ -82,8 +103,10 @@ from ansible_collections.evnode.sequencer_ha.plugins.module_utils._secrets impor
     describe,
     describe_as,
     differs,
+    holds,
     octal,
     put,
+    take_away,
 )
 
 
@@ -93,6 +116,8 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "content": {"type": "str", "required": True, "no_log": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "shared": {"type": "bool", "default": False},
             "mode": {"type": "str", "default": "0600"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
@@ -103,27 +128,47 @@ def main() -> None:
     params = module.params
     try:
         content = decode(params["content"])
-        # In check mode an earlier task of the same run may be the one that creates the account.
-        uid, gid = _account.ids(params["owner"], params["group"], may_be_missing=module.check_mode)
-        parents_mode = None if params["parents_mode"] is None else octal(params["parents_mode"])
-        place = Placement(params["path"], octal(params["mode"]), uid, gid, parents_mode)
-        before = describe(place.path)
-        changed = differs(place, content) if module.check_mode else put(place, content)
+        before = describe(params["path"])
+        if params["state"] == "absent":
+            changed, after = take_away(params["path"], content, check=module.check_mode), "absent"
+        elif params["shared"] and holds(params["path"], content) and _readable(params["path"], params["owner"]):
+            changed, after = False, before
+        else:
+            changed, after = _put(params, content, before, check=module.check_mode)
     except HaError as exc:
         module.fail_json(msg=exc.message)
-    owner = params["owner"] if uid < 0 else str(uid)
-    group = params["group"] if gid < 0 else str(gid)
-    after = describe_as(content, place.mode, owner, group) if changed else before
     module.exit_json(
         changed=changed,
         fingerprint=fingerprint(content),
         diff={
-            "before_header": place.path,
-            "after_header": place.path,
+            "before_header": params["path"],
+            "after_header": params["path"],
             "before": f"{before}\n",
             "after": f"{after}\n",
         },
     )
+
+
+def _put(params: dict[str, t.Any], content: bytes, before: str, *, check: bool) -> tuple[bool, str]:
+    # In check mode an earlier task of the same run may be the one that creates the account.
+    uid, gid = _account.ids(params["owner"], params["group"], may_be_missing=check)
+    parents_mode = None if params["parents_mode"] is None else octal(params["parents_mode"])
+    place = Placement(params["path"], octal(params["mode"]), uid, gid, parents_mode)
+    if not (differs(place, content) if check else put(place, content)):
+        return False, before
+    owner = params["owner"] if uid < 0 else str(uid)
+    group = params["group"] if gid < 0 else str(gid)
+    return True, describe_as(content, place.mode, owner, group)
+
+
+def _readable(path: str, owner: str | None) -> bool:
+    """Let the kernel say it, as that user: groups and the directories above count too."""
+    if owner is None:
+        return True
+    try:
+        return _as_user.run_as(["test", "-r", path], owner, home="/").rc == 0
+    except _as_user.AsUserError:
+        return False  # in check mode the account may not have been created
 
 
 if __name__ == "__main__":

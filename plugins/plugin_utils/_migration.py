@@ -279,6 +279,8 @@ def way_back(
         return Way("c", _unread(missing))
     stores = {name: t.cast("dict[str, t.Any]", (result or {}).get("head") or {}) for name, result in heads.items()}
     stores = {name: store for name, store in stores.items() if store}
+    if not stores:
+        return Way("c", _unread(dict.fromkeys(heads, "told no head of its store")))
     numbers = {name: int(store.get("height") or 0) for name, store in stores.items()}
     best = numbers[trust] if trust else max(numbers.values())
     holders = [trust] if trust else sorted(name for name, height in numbers.items() if height == best)
@@ -448,7 +450,7 @@ def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> l
             f"height {height if height is not None else 'unknown'}",
             f"hash {(status.get('head_hash') or 'unknown')[:16]}",
             f"lag {lag if lag is not None else 'unknown'}",
-            f"unit {'active' if status.get('unit_active') else 'not active'}",
+            f"unit {_UNIT[status.get('unit_active')]}",
         ]
         if status.get("execution"):
             words.append(_execution_words(status["execution"]))
@@ -456,6 +458,9 @@ def status_table(modes: Mapping[str, t.Any], statuses: Mapping[str, t.Any]) -> l
         lines.append(line if height is not None else f"{line} ({reasons.get('height', 'no answer')})")
         lines += [f"{name}: MAY BE A SECOND WRITER: {words}" for words in beside.get(name, [])]
     return lines
+
+
+_UNIT = {True: "active", False: "not active", None: "unknown"}
 
 
 def _execution_words(client: Mapping[str, t.Any]) -> str:

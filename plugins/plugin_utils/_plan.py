@@ -79,7 +79,7 @@ def failures(members: Sequence[Data]) -> list[str]:
     source = next((member["name"] for member in members if member.get("sequencer")), "the sequencer")
     quorum = len(members) // 2 + 1
     return [
-        f"Before the cutover: {source} goes on as it is. Run again, or take everything away with --tags rollback.",
+        f"Before the cutover: {source} goes on as it is. Run again, or leave it: the joiners only follow.",
         f"Up to the point of no return: {source}'s own host starts the single sequencer again, whoever else is gone.",
         f"After it: {quorum} of {len(members)} members go on as the cluster. This run takes back one without a block, "
         "--tags rollback any other, and keeps every block.",

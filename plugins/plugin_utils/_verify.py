@@ -119,7 +119,7 @@ def _seam(chain: Chain, answering: Mapping[str, Status]) -> list[Verdict]:
             verdicts.append(_unreadable("seam", member, seam + 1, status))
         for name, value in (("the parent of block N+1", parent), ("block N", own)):
             if value is not None and value != wanted:
-                remedy = "two histories exist: stop this member, keep its data, and see the runbook, section 'fork'"
+                remedy = "two histories exist: stop this member, keep its data, and see the runbook, section 'Fork'"
                 verdicts.append(Verdict("seam", BLOCK, member, f"{name} with hash {wanted} (N={seam})", value, remedy))
         if parent == wanted and own in (None, wanted):
             verdicts.append(Verdict("seam", OK, member, f"block {seam + 1} on top of {wanted}", "it is"))
@@ -146,7 +146,7 @@ def _equal_hashes(chain: Chain, answering: Mapping[str, Status]) -> list[Verdict
             values = {m: str(h[key]).lower() for m, h in present.items() if h.get(key) is not None}
             for member, found, expected in _minority(values):
                 bad = True
-                remedy = "two histories exist: stop this member, keep its data, and see the runbook, section 'fork'"
+                remedy = "two histories exist: stop this member, keep its data, and see the runbook, section 'Fork'"
                 verdicts.append(
                     Verdict("hash-differs", BLOCK, member, f"{what} {expected} at height {height}", found, remedy)
                 )
@@ -172,7 +172,7 @@ def _leader(chain: Chain, answering: Mapping[str, Status]) -> list[Verdict]:
     if len(leaders) == 1:
         verdicts.append(Verdict("leader", OK, leaders[0], "exactly one leader", "one"))
     elif not leaders:
-        remedy = "wait for an election and run verify again; if it stays so, see the runbook, section 'no leader'"
+        remedy = "wait for an election and run verify again; if it stays so, see the runbook, section 'No leader'"
         verdicts.append(Verdict("leader", BLOCK, _ALL, "exactly one leader", "none", remedy))
     else:
         remedy = "an old leader steps down within its lease: run verify again; if it stays so, stop the lower one"

@@ -675,7 +675,7 @@ class Participant(Machine):
 
     def __init__(self, settings: Settings, **options: t.Any) -> None:
         super().__init__(settings, **options)
-        self._stopped = False
+        self._stopped = self._matching = False
         self._sealed: str | None = None
         self._prepared = ""
         self._head = (0, "")
@@ -712,11 +712,15 @@ class Participant(Machine):
             head = self.client.p2p_head()
         except RpcError as exc:
             return (*self._head, f"its follower does not answer: {exc.message}")
-        self._head = (height, str(head["hash"] or "") if head["height"] == height else "")
-        return (*self._head, "")
+        seen = (height, str(head["hash"] or "") if head["height"] == height else "")
+        if not self._matching:
+            # Another thread may be keeping what it stops at, and this look may be older.
+            self._head = seen
+        return (*seen, "")
 
     def match(self, n: int, digest: str, token: threading.Event) -> Matched | Failed:
         """Reach block ``n``, stop, prove, and have everything ready for the start."""
+        self._matching = True
         try:
             found = self._follow_to(n, digest, token) if self.follows else self._copy(n, digest, token)
             if isinstance(found, Matched):
@@ -728,7 +732,7 @@ class Participant(Machine):
     def _follow_to(self, n: int, digest: str, token: threading.Event) -> Matched | Failed:
         self.remember_invocation()
         deadline = boot_clock() + self.settings.limits.hold / 2
-        last = "no answer yet"
+        last, reached = "no answer yet", ""
         while not token.is_set():
             try:
                 height = int(self.client.state()["height"])
@@ -737,7 +741,7 @@ class Participant(Machine):
                 if height > n or head["height"] > n:
                     return Failed(f"its follower is at {last}, above block {n} at which the sequencer stopped")
                 if height == n and head["height"] == n:
-                    self._head = (n, str(head["hash"] or ""))
+                    reached = str(head["hash"] or "")
                     if digest and head["hash"] != digest:
                         return Failed(
                             f"its follower holds block {n} with hash {head['hash']}, the sequencer with {digest}"
@@ -753,9 +757,9 @@ class Participant(Machine):
         if token.is_set():
             return Failed("called off")
         self.marks["reached"] = boot_clock()
-        self._stopped = True
+        self._head, self._stopped = (n, reached), True
         trouble = self.stop_proven()
-        return Failed(trouble) if trouble else Matched(n, self._head[1], self.client_block(n))
+        return Failed(trouble) if trouble else Matched(n, reached, self.client_block(n))
 
     def _connect_copy(self) -> str:
         """Open the connection for the last copy before anything is stopped; say what stands in the way."""
@@ -832,7 +836,7 @@ class Participant(Machine):
                 self.start_unit()
         except HaError as exc:
             return Resumed(exc.message)
-        self._stopped = False
+        self._stopped = self._matching = False
         return Resumed()
 
     def enable(self) -> None:

@@ -92,14 +92,15 @@ def restore_script(settings: Settings) -> str:
     start = f"systemctl start --no-block -- {service}"
     if settings.role == "coordinator":
         link, where = shlex.quote(settings.current), shlex.quote(os.path.dirname(settings.current))
-        lines = [f'[ "$(readlink {link})" != raft ] || sync -- {where} || exit 1']
-        lines += [f"rm -f -- {shlex.quote(settings.frozen)}", start]
+        lines = ["failed=0", f'[ "$(readlink {link})" != raft ] || sync -- {where} || failed=1']
+        lines += [f'[ "$failed" = 1 ] || {{ rm -f -- {shlex.quote(settings.frozen)}; {start}; }}']
         if settings.intake_ports:
             table = shlex.quote(settings.table)
             lines += [
                 f"nft delete table inet {table} 2>/dev/null",
                 f"iptables -w -D INPUT -j {table} 2>/dev/null && iptables -w -F {table} && iptables -w -X {table}",
             ]
+        lines.append('exit "$failed"')
     else:
         lines = [f"rm -f -- {shlex.quote(settings.current + '.commit')}"]
         lines.append(
@@ -212,14 +213,17 @@ def follow(settings: Settings, *, run: Runner = _run, clock: Clock = SYSTEM_CLOC
 
     result = wait_until(probe, is_done, timeout=longest(settings) + 30, interval=0.2, clock=clock)
     found, alive = result.last
+    mode = _files.read_link(settings.current)
     if found and found.get("final"):
+        if settings.role == "coordinator" and mode == "raft" and found.get("outcome") != "committed":
+            # Whatever it said: everything that starts on this host from now on reads the switch.
+            found.update(outcome="committed", healthy=False, problem=f"the switch says raft; {found.get('reason')}")
         return t.cast("dict[str, t.Any]", found)
     log = _systemd.unit_log(window_unit(settings.unit), lines=10, run=run)
     if alive:
         raise LaunchError(
             f"{window_unit(settings.unit)} did not end within {result.elapsed:.0f} s; look at its journal"
         )
-    mode = _files.read_link(settings.current)
     ended = dict(found or {"run": settings.run, "role": settings.role, "member": settings.member, "parts": {}})
     said = " / ".join(log[-5:]) or "none"
     ended.update(

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     try:
         outcome = asyncio.run(window.serve(key))
     except (HaError, OSError) as exc:
-        window.finish("failed", exc.message if isinstance(exc, HaError) else f"{settings.own_raft_address}: {exc}")
+        window.fail(exc.message if isinstance(exc, HaError) else f"{settings.own_raft_address}: {exc}")
         return 1
     finally:
         if isinstance(window.machine, Participant):
@@ -96,6 +96,9 @@ class Window:
     async def serve(self, key: bytes) -> Outcome:
         """Run to the end."""
         self.machine.check()
+        if isinstance(self.machine, Participant):
+            # From the commit on a boot has to bring this member back, seen healthy or not; before it a follower.
+            self.machine.enable()
         self.write()
         plan = self.plan()
         if isinstance(self.machine, Coordinator):
@@ -124,16 +127,20 @@ class Window:
         if outcome.outcome == "committed":
             self.receipt["started_at"] = self.machine.started_at()
             self.receipt.update(self.machine.settle(state.n, state.hash))
-            if isinstance(self.machine, Participant) and self.receipt.get("healthy"):
-                try:
-                    self.machine.enable()
-                except HaError as exc:
-                    self.receipt["note"] = exc.message
             if isinstance(self.machine, Coordinator) and self.receipt.get("healthy"):
                 self.machine.open_intake()
         elif isinstance(self.machine, Coordinator):
             self.receipt.update(self.machine.producing_again(state.n))
         self.finish(outcome.outcome, outcome.reason or str(self.receipt.get("problem", "")))
+
+    def fail(self, reason: str) -> None:
+        """End with an error; what has been decided before it stays decided."""
+        decided = str(self.receipt["outcome"])
+        if decided == "running":
+            self.finish("failed", reason)
+        else:
+            self.receipt.update(healthy=False, problem=reason)
+            self.finish(decided, str(self.receipt["reason"]) or reason)
 
     def finish(self, outcome: str, reason: str) -> None:
         """Write the last receipt and the journal's last word."""

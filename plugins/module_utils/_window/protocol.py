@@ -27,16 +27,17 @@ class Limits:
     arm: float = 60.0
     """Until all participants are armed."""
     freeze: float = 30.0
-    """Until the sequencer is stopped and proven stopped."""
+    """Until there is a new block to stop after."""
     agree: float = 10.0
-    """From the stop until the commit; the longest that a failed window adds to the gap."""
+    """From the stop, as the node's log tells it, until enough have acknowledged. A failed window adds this to the gap
+    at most, and what the node's process still needs to end (``stop_limit``)."""
     straggler: float = 1.0
     """With ``require_all`` off: how long a quorum waits for the rest."""
     grace: float = 2.0
     """How long a lost connection may take to come back between the stop and the commit."""
     hold: float = 60.0
-    """How long a participant waits, stopped, for a commit or for proof of it. Longer than ``agree``, so that nobody
-    whose acknowledgement counts has gone away when the commit happens."""
+    """How long a participant waits, stopped, for a commit or for proof of it. Longer than ``agree`` and ``stop_limit``
+    together, so that nobody whose acknowledgement counts has gone away when the commit happens."""
     probe: float = 0.25
     """Between two questions for proof."""
 

@@ -55,9 +55,10 @@ def tasks(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def forks(evidence: Evidence) -> Iterator[Verdict]:
-    """A step takes one round over all members."""
+    """The window is one task, and it lasts until every member has taken part."""
     count = len(evidence.members)
     forks = int(evidence.options.get("forks") or count)
     if forks < count:
-        remedy = "set forks in ansible.cfg, or --forks: now each step takes several rounds, also while no block is made"
-        yield Verdict("few-forks", WARN, "all", f"at least {count} forks of Ansible", str(forks), remedy)
+        remedy = "set forks in ansible.cfg, or --forks: the cutover needs all members at the same time"
+        severity = WARN if evidence.migrated else BLOCK
+        yield Verdict("few-forks", severity, "all", f"at least {count} forks of Ansible", str(forks), remedy)

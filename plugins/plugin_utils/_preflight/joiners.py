@@ -31,7 +31,8 @@ def joiners(evidence: Evidence) -> Iterator[Verdict]:
         mode = host.get("mode")
         foreign = mode in (None, "unmanaged")
         if mode == "raft":
-            remedy = "run with --tags status; if this host belongs to another cluster, take it out of the inventory"
+            remedy = "if a rollback missed this host, run --tags rollback again, which takes it out of its cluster; "
+            remedy += "if it belongs to another one, take it out of the inventory"
             yield Verdict("already-raft", BLOCK, name, "a host that is no Raft member", "switched to Raft", remedy)
         if foreign and host.get("unit_exists"):
             state = "which runs" if host.get("unit_active") else "which is stopped"

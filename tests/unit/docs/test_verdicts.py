@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the evnode.sequencer_ha authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/verdicts.md has an entry for every verdict of preflight, with its severity, and for no other."""
+"""docs/verdicts.md has an entry for every verdict of preflight, with its severity, a line for every one of verify, and
+none for any other. The sections of the runbook that messages name are there."""
 
 from __future__ import annotations
 
@@ -139,3 +140,22 @@ def test_hazards_name_verdicts_that_exist() -> None:
     assert len(rows) == 40
     named = {word for row in rows for word in re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", row)}
     assert named <= set(IN_CODE)
+
+
+def test_every_verdict_of_verify_has_a_line() -> None:
+    text = Path(_verify.__file__).read_text(encoding="utf-8")
+    bad = set(re.findall(r'Verdict\(\s*"([a-z-]+)", (?!OK)', text)) | set(re.findall(r'_unreadable\("([a-z-]+)"', text))
+    bad |= {f"{name}-differs" for name in re.findall(r'_equal\(\s*"([a-z]+)"', text)}
+    assert {"seam", "raft-off", "namespace-differs", "hash-unknown", "member-silent"} <= bad
+    table = TEXT.partition("## What verify says")[2].partition("\n## ")[0]
+    ids = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    # raft-member is of a chain that has gone back to its single sequencer, which the stage is not asked about.
+    assert sorted(re.findall(r"`([a-z-]+)`", " ".join(ids))) == sorted(bad - {"raft-member"})
+
+
+def test_sections_of_the_runbook_that_messages_name_are_there() -> None:
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "plugins").rglob("*.py")]
+    named = {section for text in sources for section in re.findall(r"the runbook, section '([^']+)'", text)}
+    assert len(named) > 1
+    assert named <= set(headings)

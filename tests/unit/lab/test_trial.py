@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from lab.trial import disk, leaks, play
+from lab.trial import disk, history, leaks, play
 
 SECRET = b"correct horse battery"
 
@@ -64,3 +64,32 @@ def test_a_run_that_ended_early_has_no_recap():
 def test_a_difference_names_what_came_went_and_changed():
     words = disk.difference({"/a": "1", "/b": "1", "/c": "1"}, {"/a": "1", "/b": "2", "/d": "1"})
     assert words == ["/b: 1 => 2", "/c: 1 => gone", "/d: not there => 1"]
+
+
+LOG = """
+\x1b[90m9:01PM\x1b[0m \x1b[32mINF\x1b[0m produced block \x1b[36mheight=\x1b[0m7 txs=0
+{"level":"info","height":8,"message":"produced block"}
+9:01PM INF applied block height=9
+9:02PM INF produced block height=7 txs=1
+"""
+
+
+def test_every_block_that_a_log_names_counts_as_often_as_it_does():
+    assert history.heights_made(LOG) == [7, 8, 7]
+    assert history.heights_made("") == []
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        pytest.param({"a": [1, 2], "b": [3]}, [], id="one-writer"),
+        pytest.param({"a": [1, 2], "b": [2]}, ["block 2 was made by a and b"], id="two-hosts"),
+        pytest.param({"a": [1, 2, 2], "b": []}, ["block 2 was made by a and a"], id="one-host-twice"),
+    ],
+)
+def test_a_height_that_was_made_twice_is_named(made, words):
+    assert history.made_twice(made) == words
+
+
+def test_logs_that_tell_nothing_are_no_proof():
+    assert "would not be seen" in history.made_twice({"a": [], "b": []})[0]

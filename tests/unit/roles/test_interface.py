@@ -82,12 +82,21 @@ def words_of(value: Any) -> set[str]:
     return set(WORD.findall(yaml.safe_dump(value, width=1_000_000)))
 
 
-def decided_by() -> set[str]:
-    """Every variable that a play on localhost reads, through the variables that are made of others."""
+def made_of(names: set[str]) -> set[str]:
+    """Variables, and all that they are made of."""
     derived = {
         **read(CHECKOUT / "roles" / "evnode" / "vars" / "main.yml"),
         **read(CHECKOUT / "playbooks" / "vars" / "roles.yml"),
     }
+    open_, found = names, set()
+    while open_:
+        found |= open_
+        open_ = {word for name in open_ & set(derived) for word in words_of(derived[name])} - found
+    return found
+
+
+def decided_by() -> set[str]:
+    """Every variable that a play on localhost reads, through the variables that are made of others."""
     open_: set[str] = set()
     for path in (CHECKOUT / "playbooks" / "stages").glob("*.yml"):
         for play in read(path):
@@ -95,11 +104,24 @@ def decided_by() -> set[str]:
                 open_ |= words_of(play["tasks"])
                 for included in re.findall(r"\.\./tasks/(\w+\.yml)", yaml.safe_dump(play["tasks"])):
                     open_ |= words_of(read(CHECKOUT / "playbooks" / "tasks" / included))
-    found: set[str] = set()
-    while open_:
-        found |= open_
-        open_ = {word for name in open_ & set(derived) for word in words_of(derived[name])} - found
-    return found
+    return made_of(open_)
+
+
+# What changes nothing that is done: how long is waited, how fast it is copied, where it is told, and by whose word.
+NOT_PLANNED = {
+    *("evnode_arm_timeout", "evnode_freeze_timeout", "evnode_agree_timeout", "evnode_health_timeout", "evnode_soak"),
+    *("evnode_follow_timeout", "evnode_follow_lag", "evnode_copy_bandwidth", "evnode_copy_timeout", "evnode_copy_port"),
+    *("evnode_state_dir", "evnode_report_dir", "evnode_secure_logging", "evnode_approved_plan", "evnode_take_over"),
+    *("evnode_resume_timeout", "evnode_rollback_trust"),
+}
+
+
+def test_a_plan_that_was_approved_is_one_with_all_choices() -> None:
+    settings = set(entry_points("evnode")["main"])
+    # Read from the variables of each host, by name, and from what runs.
+    by_host = {"evnode_address", "evnode_node_id", "evnode_application_flags", "evnode_service"}
+    assert settings - made_of({"evnode_plan"}) - by_host == NOT_PLANNED
+    assert {"evnode_flags_by_member", "evnode_member_list", "evnode_profile"} <= made_of({"evnode_plan"})
 
 
 def test_plays_on_localhost_decide_by_settings_of_the_members() -> None:

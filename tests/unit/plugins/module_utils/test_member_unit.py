@@ -206,13 +206,14 @@ def test_check_mode_foretells_the_drop_in_before_there_is_a_mode(tree: Tree) -> 
     assert tree.picture() == before
 
 
-def test_a_running_raft_member_keeps_its_unit(sequencer: Tree) -> None:
+def test_a_raft_member_keeps_its_unit_running_or_not(sequencer: Tree) -> None:
     plan = sequencer.plan("sequencer")
     member_unit.put(plan)
     sequencer.stage("raft")
     _mode.switch(plan.config_dir, "chain", "raft")
-    with pytest.raises(member_unit.MemberUnitError, match="stop it before"):
-        member_unit.remove(plan, active=True)
+    for active in (True, False):
+        with pytest.raises(member_unit.MemberUnitError, match="only a rollback, which turns the switch first"):
+            member_unit.remove(plan, active=active)
     assert os.path.exists(plan.unit_path)
 
 

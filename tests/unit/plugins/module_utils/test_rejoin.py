@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _raft_probe, _rejoin, _units
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._mode import ModeError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._raft_probe import RaftMember, RaftProbeError
@@ -85,11 +86,29 @@ def test_with_proof_it_is_a_member_again_and_says_so_in_the_journal(wanted):
     order = []
     _rejoin.come_back(wanted, run=recorder(order))
     assert mode_of(wanted) == "raft"
-    assert order[-1].split()[0] == "restart"
-    assert order[-1].split()[-1] == NODE
+    assert [(words.split()[0], words.split()[-1]) for words in order if words.split()[0] != "show"] == [
+        ("stop", NODE),
+        ("reset-failed", NODE),
+        ("start", NODE),
+    ]
     with open(os.path.join(wanted.own, "journal.jsonl"), encoding="utf-8") as handle:
         entry = json.loads(handle.read())
     assert (entry["event"], entry["leader"]) == ("rejoined", "node-1")
+
+
+def test_what_ended_half_way_is_done_to_its_end_the_next_time(wanted):
+    """Once the switch has been turned nobody has to be asked any more, but the member has to be started."""
+    order = []
+
+    def refuses(argv, *, timeout=60, stdin=None):
+        return Result(1 if argv[1] == "start" else 0, "", "no")
+
+    with pytest.raises(HaError):
+        _rejoin.come_back(wanted, run=refuses)
+    assert mode_of(wanted) == "raft"
+    _rejoin.come_back(wanted, run=recorder(order))
+    verbs = [words.split()[0] for words in order]
+    assert "start" in verbs and not {"stop", "restart"} & set(verbs), "it may be running, and lead"
 
 
 def test_without_a_raft_log_it_is_none(wanted):

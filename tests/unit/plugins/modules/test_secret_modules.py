@@ -69,6 +69,65 @@ def test_in_check_mode_the_owner_may_be_missing(run_module, tmp_path):
     assert "Expected the user no-such-user" in run_module(secret_write, arguments)["msg"]
 
 
+def test_only_the_very_content_is_taken_away(run_module, tmp_path):
+    path = tmp_path / "secret"
+    arguments = {"path": str(path), "content": CONTENT, "state": "absent"}
+    assert run_module(secret_write, arguments)["changed"] is False
+    path.write_text("the key of another chain")
+    for check in (True, False):
+        refused = run_module(secret_write, arguments, check=check)
+        assert "found something else, which was left" in refused["msg"]
+    assert path.read_text() == "the key of another chain"
+    path.write_text(CANARY)
+    foreseen = run_module(secret_write, arguments, check=True)
+    assert (foreseen["changed"], path.exists()) == (True, True)
+    done = run_module(secret_write, arguments)
+    assert (done["changed"], path.exists(), done["diff"]) == (True, False, foreseen["diff"])
+    assert CANARY not in str(done) and CONTENT not in str(done)
+
+
+def test_a_link_is_not_taken_away(run_module, tmp_path):
+    (tmp_path / "real").write_text(CANARY)
+    (tmp_path / "secret").symlink_to("real")
+    arguments = {"path": str(tmp_path / "secret"), "content": CONTENT, "state": "absent"}
+    assert "was left" in run_module(secret_write, arguments)["msg"]
+    assert (tmp_path / "secret").is_symlink()
+
+
+def test_a_file_that_another_service_reads_too_stays_as_it_is(run_module, tmp_path):
+    path, link = tmp_path / "real", tmp_path / "jwt"
+    path.write_text(CANARY)
+    path.chmod(0o640)
+    link.symlink_to("real")
+    arguments = {"path": str(link), "content": CONTENT, "shared": True}
+    assert run_module(secret_write, arguments)["changed"] is False
+    assert link.is_symlink()
+    assert run_module(secret_write, {**arguments, "shared": False}, check=True)["changed"] is True
+    path.chmod(0o644)
+    assert run_module(secret_write, arguments, check=True)["changed"] is True, "everybody could read it"
+    path.write_text("another")
+    path.chmod(0o640)
+    assert run_module(secret_write, arguments)["changed"] is True
+    assert (link.is_symlink(), link.read_text()) == (False, CANARY)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
+@pytest.mark.parametrize(("group", "stays"), [("nogroup", True), ("root", False)])
+def test_a_shared_file_stays_only_where_the_owner_can_read_it(run_module, tmp_path, group, stays):
+    """Through a directory that is open, as the kernel sees it for that user."""
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder, "jwt")
+        path.write_text(CANARY)
+        path.chmod(0o640)
+        shutil.chown(path, "root", group)
+        arguments = {"path": str(path), "content": CONTENT, "shared": True, "owner": "nobody", "group": "nogroup"}
+        assert run_module(secret_write, arguments, check=True)["changed"] is not stays
+
+
 def test_the_journal_module_leaves_a_receipt(run_module, tmp_path):
     path = tmp_path / "state" / "journal.jsonl"
     arguments = {"path": str(path), "run": "r1", "event": "prepared", "facts": {"height": 7}}

@@ -332,3 +332,9 @@ def test_status_tells_of_both_layers_and_of_what_is_missing():
     assert silent.startswith("node-2: mode unknown") and silent.endswith("(refused)")
     client["syncing"] = True
     assert decide.status_table({}, {"node-1": status})[0].endswith("FETCHES FROM PEERS")
+
+
+def test_heads_that_were_not_read_are_no_way_back():
+    """In check mode nothing is read, and nobody may decide by it."""
+    way = decide.way_back({"node-1": {"head": None}, "node-2": {"head": None}}, {"n": 5, "hash": "aa"}, "node-1")
+    assert way.case == "c" and "node-2 told no head of its store" in way.reason

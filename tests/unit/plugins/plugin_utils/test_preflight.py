@@ -178,6 +178,7 @@ BLOCKS = [
     pytest.param(no_sequencer, {("no-sequencer", "all")}, id="no-sequencer"),
     pytest.param(two_sequencers, {("several-sequencers", "node-1, node-2")}, id="two-sequencers"),
     pytest.param(keep(4), {("even-members", "all")}, id="an-even-number"),
+    pytest.param(change_options(forks=4), {("few-forks", "all")}, id="few-forks"),
     pytest.param(keep(1), {("too-few-members", "all")}, id="one-member"),
     pytest.param(in_both_groups, {("host-in-both-groups", "node-1")}, id="a-host-in-both-groups"),
     pytest.param(change_host("node-2", has_address=False), {("address-not-on-host", "node-2")}, id="address-elsewhere"),
@@ -422,7 +423,6 @@ WARNS = [
         ("rollback-unfinished", "node-4"),
         id="rollback-unfinished",
     ),
-    pytest.param(change_options(forks=4), ("few-forks", "all"), id="few-forks"),
     pytest.param(pair("node-2", "node-3", loss=0.05), ("packet-loss", "node-2 -> node-3"), id="some-loss"),
     pytest.param(pair("node-2", "node-3", jitter_ms=40.0), ("jitter", "node-2 -> node-3"), id="jitter"),
     pytest.param(pair("node-2", "node-3", max_ms=180.0), ("long-way", "node-2 -> node-3"), id="far-apart"),
@@ -434,6 +434,11 @@ def test_what_is_told_and_does_not_stop_a_run(world: World, spoil: Callable[[Wor
     spoil(world)
     told = found(world) - {("address-not-on-host", "block", "node-3")}
     assert told == {(wanted[0], "warn", wanted[1])}
+
+
+def test_few_forks_do_not_matter_to_a_cluster(world):
+    change_options(forks=4, state="cluster")(world)
+    assert ("few-forks", "warn", "all") in found(world)
 
 
 def test_a_da_that_the_sequencer_does_not_reach_either_does_not_stop_a_run(world):

@@ -661,6 +661,30 @@ def test_a_window_that_has_ended_is_not_started_again(settings):
     assert (found["outcome"], found["reason"], found["final"]) == ("aborted", "node-3: disk", True)
 
 
+def test_what_was_committed_stays_so_whatever_fails_afterwards(settings):
+    window = program.Window(settings)
+    window.receipt.update(outcome="committed", n=21, hash="h21")
+    window.fail("systemctl show did not end within 60 s")
+    found = window.receipt
+    assert (found["outcome"], found["healthy"], found["final"], found["n"]) == ("committed", False, True, 21)
+    assert "did not end" in found["problem"]
+
+
+def test_what_failed_before_a_decision_has_failed(settings):
+    window = program.Window(settings)
+    window.fail("the port is taken")
+    assert (window.receipt["outcome"], window.receipt["reason"]) == ("failed", "the port is taken")
+
+
+def test_the_switch_is_believed_before_the_receipt(settings):
+    program.Window(settings).finish("aborted", "the rename could not be taken back")
+    os.unlink(settings.current)
+    os.symlink("raft", settings.current)
+    found = launch.follow(settings, run=Systemd(settings.current))
+    assert (found["outcome"], found["healthy"]) == ("committed", False)
+    assert "could not be taken back" in found["problem"]
+
+
 @pytest.mark.parametrize(("mode", "outcome"), [("single", "failed"), ("raft", "committed")])
 def test_a_lost_process_is_judged_by_the_switch(settings, mode, outcome):
     os.unlink(settings.current)
@@ -707,14 +731,16 @@ def test_systemds_last_step_starts_no_member_on_a_switch_that_is_not_on_disk(set
     open(settings.frozen, "w").close()
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name, code in (("systemctl", 0), ("sync", 1)):
+    for name, code in (("systemctl", 0), ("sync", 1), ("nft", 0), ("iptables", 0)):
         (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/said\nexit {code}\n')
         (tools / name).chmod(0o755)
     script = tmp_path / "restore.sh"
-    script.write_text(launch.restore_script(settings))
-    subprocess.run(["/bin/sh", str(script)], check=False, env={"PATH": f"{tools}:/usr/bin:/bin"})
+    script.write_text(launch.restore_script(dataclasses.replace(settings, intake_ports=(9090,))))
+    done = subprocess.run(["/bin/sh", str(script)], check=False, env={"PATH": f"{tools}:/usr/bin:/bin"})
     said = (tmp_path / "said").read_text()
+    assert (done.returncode == 0) is starts
     assert ("systemctl start" in said) is starts
+    assert "nft delete table" in said
     assert os.path.exists(settings.frozen) is not starts
 
 

@@ -129,7 +129,15 @@ def test_a_snapshot_is_blocks(tmp_path):
     assert _raft_store.holds_blocks(str(tmp_path))
 
 
-@pytest.mark.parametrize("damage", [b"not a database" * 500, SEALED_LOG[:4096], b"\0" * 32768])
+def far_away():
+    """A log whose root lies beyond what any file can hold, as one may look that is just being written."""
+    data = bytearray(SEALED_LOG)
+    for meta in (0, 4096):
+        data[meta + 32 : meta + 40] = b"\xff" * 8
+    return bytes(data)
+
+
+@pytest.mark.parametrize("damage", [b"not a database" * 500, SEALED_LOG[:4096], b"\0" * 32768, far_away()])
 def test_a_file_that_cannot_be_read_is_an_error_and_not_empty(tmp_path, damage):
     (tmp_path / "raft-log.db").write_bytes(damage)
     with pytest.raises(_raft_store.RaftStoreError, match=r"raft-log.db is not a readable Raft log"):

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _journal, _revert, _seal, _settle
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._revert import RevertError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import RpcError
@@ -358,6 +359,20 @@ def test_a_unit_that_is_down_is_started_whatever_the_quorum(place):
     assert f"start {NODE}" in host.order
 
 
+def test_a_fence_that_was_left_is_lifted_before_the_start(place):
+    host = Host(place)
+    host.active.clear()
+    fence = place / "run" / "ev-node" / "frozen"
+    fence.touch()
+    assert settle(place, Node([10, 11]), host, run_dir=str(place / "run")).changed
+    assert not fence.exists()
+    fence.touch()
+    host.active = {WINDOW}
+    with pytest.raises(HaError, match="while a window is under way"):
+        settle(place, Node([10, 11]), host, run_dir=str(place / "run"))
+    assert fence.exists()
+
+
 @pytest.mark.parametrize("healthy", [0, 1, 2])
 def test_without_a_quorum_of_others_nothing_is_taken_down(place, healthy):
     host = Host(place)
@@ -607,6 +622,89 @@ def test_a_member_that_is_out_of_the_cluster_does_not_start_again_whatever_else_
     assert host.active == set()
 
 
+def test_a_sequencer_that_cannot_be_cleaned_stays_a_member(place):
+    cluster_member(place)
+    (place / "home" / "raft" / "thesis.txt").write_text("x")
+    host = Host(place)
+    wanted = revert(place, sequencer=True, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+    with pytest.raises(RevertError, match=r"thesis\.txt"):
+        _revert.clean(wanted, run=host)
+    assert (mode_of(place), host.active) == ("raft", {RESUME})
+
+
+def test_a_sequencer_that_was_cleaned_half_way_starts_as_the_single_one(place, monkeypatch):
+    """The joiners are held, so nobody else would start anything."""
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, sequencer=True, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+
+    def refuse(*_what, **_how):
+        raise OSError(5, "Input/output error")
+
+    (place / "home" / "raft" / "snapshots").mkdir(exist_ok=True)
+    monkeypatch.setattr(_seal.shutil, "rmtree", refuse)
+    with pytest.raises(SealError, match="Input/output error"):
+        _revert.clean(wanted, run=host)
+    assert (mode_of(place), host.active) == ("single", {RESUME})
+
+
+def test_a_sequencer_that_is_started_during_the_turn_stays_a_member(place, monkeypatch):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, sequencer=True, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+
+    def slowly(*what, **how):
+        if what[-1] == "single":
+            host.invocation = "a2"
+        return switch(*what, **how)
+
+    switch = _revert.switch
+    monkeypatch.setattr(_revert, "switch", slowly)
+    with pytest.raises(RevertError, match="it goes on as a member"):
+        _revert.clean(wanted, run=host)
+    assert (mode_of(place), raft_log(place) != [], host.active) == ("raft", True, {RESUME})
+
+
+def test_a_start_that_is_just_being_asked_for_is_taken_back(place):
+    cluster_member(place)
+    host = Host(place)
+    asking = RESUME.replace(".timer", ".service")
+    host.active = {asking}
+    _revert.stop(revert(place, resume_after=60), run=host)
+    assert asking not in host.active and RESUME in host.active
+
+
+def test_a_joiner_that_cannot_begin_to_ask_stays_a_member(place, monkeypatch):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+
+    def refuse(*_what, **_how):
+        raise RevertError("systemctl start failed")
+
+    monkeypatch.setattr(_revert._rejoin, "begin", refuse)
+    with pytest.raises(RevertError, match="start failed"):
+        _revert.hold(wanted, run=host)
+    assert (mode_of(place), host.active) == ("raft", {RESUME})
+
+
+def test_what_a_lost_window_has_left_does_not_keep_a_member_from_starting(place):
+    cluster_member(place)
+    host = Host(place)
+    host.active.clear()
+    fence = place / "run" / "ev-node" / "frozen"
+    fence.touch()
+    assert _revert.resume(revert(place), run=host).changes == [f"remove {fence}", f"start {NODE}"]
+    assert not fence.exists()
+
+
 def test_resuming_starts_the_node_and_only_once(place):
     cluster_member(place)
     host = Host(place)
@@ -654,6 +752,14 @@ def test_a_joiner_that_never_followed_cannot_start_afterwards(place):
     host.active.clear()
     _revert.clean(revert(place), run=host)
     assert mode_of(place) is None
+
+
+def test_what_a_running_node_is_writing_is_not_read_to_foretell(place):
+    cluster_member(place)
+    (place / "home" / "raft" / "raft-log.db").write_bytes(b"half written")
+    told = _revert.clean(revert(place), check=True, run=Host(place))
+    assert f"empty {place / 'home' / 'raft'}" in told.changes
+    assert mode_of(place) == "raft"
 
 
 def test_nothing_is_cleaned_while_the_node_runs(place):

@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the evnode.sequencer_ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: no stability promise, do not import from outside.
+"""The file that keeps systemd from starting the node while a window decides, and what lifts one that was left."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from . import _files, _systemd
+from ._errors import HaError
+from ._intake import intake_table, open_intake
+from ._process import run as _run
+from ._units import window_unit
+
+if t.TYPE_CHECKING:
+    from ._process import Runner
+
+
+class FenceError(HaError):
+    """A window that is under way needs its fence."""
+
+
+def path(unit: str, run_dir: str) -> str:
+    """Return where the fence of a unit lies: in memory, gone after a boot."""
+    return os.path.join(run_dir, unit, "frozen")
+
+
+def lift(unit: str, config_dir: str, run_dir: str, *, run: Runner = _run) -> list[str]:
+    """Take a fence away, and open the intake that was closed with it; what was done, in words.
+
+    Only with the switch forced to disk: others take the start of a member for proof of the commit.
+    """
+    fence = path(unit, run_dir)
+    if not os.path.exists(fence):
+        return []
+    if _systemd.active_state(window_unit(unit), run=run) not in ("inactive", "failed"):
+        raise FenceError(f"{fence} keeps {unit}.service from starting while a window is under way; run again after it")
+    _files.fsync_dir(os.path.join(config_dir, unit))
+    _files.remove_files([fence])
+    open_intake(intake_table(unit), run=run)
+    return [f"remove {fence}"]
