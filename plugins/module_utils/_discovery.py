@@ -113,7 +113,9 @@ def read(unit: str, config_dir: str, overrides: Mapping[str, str], *, host: Host
             "environment": _unit_file.environment_assignments(
                 [_unit_file.specifiers(value, known) for value in settings.all("Service", "Environment")]
             ),
-            "environment_files": settings.all("Service", "EnvironmentFile"),
+            "environment_files": [
+                _unit_file.specifiers(listed, known) for listed in settings.all("Service", "EnvironmentFile")
+            ],
             "after": settings.words("Unit", "After"),
             "prefixes": command["prefixes"],
             "exec_start": command["argv"],

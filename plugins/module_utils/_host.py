@@ -26,7 +26,7 @@ import typing as t
 from . import _client_unit, _disk, _strays
 from ._errors import HaError
 from ._execution import facts
-from ._files import read_bytes, read_link, sha256_file
+from ._files import fingerprint, read_bytes, read_link, sha256_file
 from ._half_copy import unfinished
 from ._peer_id import peer_id_in
 from ._proc import listening_sockets
@@ -75,6 +75,7 @@ class Wanted(t.NamedTuple):
     execution_rpc: str | None = None
     client_unit: str | None = None
     jwt_file: str | None = None
+    environment_files: Sequence[str] = ()
 
 
 def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[str, t.Any]:
@@ -116,6 +117,7 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
     host["execution"] = facts(wanted.execution_rpc) if wanted.execution_rpc else None
     host["client"] = _client(wanted) if wanted.client_unit else None
     host["jwt_sha256"] = _secret_fingerprint(wanted.jwt_file) if wanted.jwt_file else None
+    host["environment_files"] = {path: _content_fingerprint(path) for path in wanted.environment_files}
     return host
 
 
@@ -324,6 +326,11 @@ def _secret_fingerprint(path: str) -> str | None:
         return None
     secret = bare_hex(content.decode("ascii", "replace").strip()) or ""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _content_fingerprint(path: str) -> str | None:
+    content = read_bytes(path)
+    return None if content is None else fingerprint(content)
 
 
 def _lines(path: str) -> list[str]:

@@ -20,7 +20,7 @@ import typing as t
 from . import _account, _mode, _unit_file
 from ._discovery import DROP_IN
 from ._errors import HaError
-from ._files import fsync_dir, make_dirs, read_bytes, read_link, remove_files, switch_link, write_atomic
+from ._files import fingerprint, fsync_dir, make_dirs, read_bytes, read_link, remove_files, switch_link, write_atomic
 from ._node_flags import is_secret
 
 if t.TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _joiner_text(plan: Plan) -> str:
         lines.append(f"WorkingDirectory=-{profile['working_directory']}")
     public, secret = _environment(plan)
     lines += [f"Environment={_escape_percent(_unit_file.quote_assignment(item))}" for item in public]
-    lines += [f"EnvironmentFile=-{path}" for path in profile.get("environment_files") or []]
+    lines += [f"EnvironmentFile={path}" for path in profile.get("environment_files") or []]
     if secret:
         lines.append(f"EnvironmentFile={plan.environment_path}")
     lines += _common_service(plan)
@@ -243,7 +243,7 @@ def put(plan: Plan, *, check: bool = False) -> Outcome:
     link_changes = read_link(plan.yaml_path) != plan.yaml_target
     secret = _environment(plan)[1] if plan.role == "joiner" else []
     if unit_changes:
-        diffs.append(_diff(plan.unit_path, before_unit, text))
+        diffs.append(_diff(plan.unit_path, _shown(found_unit or b""), text))
     if link_changes:
         diffs.append(_diff(plan.yaml_path, link_before, f"link to {plan.yaml_target}\n"))
     secret_data = "".join(f"{_environment_line(item)}\n" for item in secret).encode()
@@ -413,7 +413,7 @@ def remove(plan: Plan, *, active: bool, check: bool = False) -> Outcome:
     if yaml_ours:
         diffs.append(_diff(plan.yaml_path, f"link to {plan.yaml_target}\n", _describe_saved(yaml_saved)))
     if unit_ours:
-        after = base64.b64decode((unit_saved or {}).get("content") or "").decode("utf-8", "replace")
+        after = _shown(base64.b64decode((unit_saved or {}).get("content") or ""))
         diffs.append(_diff(plan.unit_path, unit_before, after))
     if check:
         return Outcome(True, unit_ours, diffs, warnings)
@@ -483,6 +483,12 @@ def _describe_saved(saved: Mapping[str, t.Any] | None) -> str:
     if saved is None:
         return ""
     return f"link to {saved['link']}\n" if "link" in saved else "regular file\n"
+
+
+def _shown(data: bytes) -> str:
+    """The text of a unit as a diff may show it: one that somebody else wrote may hold secrets."""
+    text = data.decode("utf-8", "replace")
+    return text if not text or text.startswith(MARK) else f"{fingerprint(data)}\n"
 
 
 def _diff(path: str, before: str, after: str) -> dict[str, str]:

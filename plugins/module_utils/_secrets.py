@@ -115,14 +115,14 @@ def put(place: Placement, content: bytes) -> bool:
     return write_atomic(place.path, content, mode=place.mode, uid=place.uid, gid=place.gid)
 
 
-def holds(path: str, content: bytes) -> bool:
-    """Tell whether a plain file, or a link to one, has this content and is closed to all but its owner and group."""
+def holds(path: str, content: bytes, *, closed: bool = True) -> bool:
+    """Tell whether a plain file, or a link to one, has this content, ``closed`` to all but its owner and group."""
     try:
         found = os.stat(path)
     except OSError:
         return False
-    closed = stat.S_ISREG(found.st_mode) and not found.st_mode & stat.S_IRWXO
-    return closed and found.st_size == len(content) and read_bytes(path) == content
+    fits = stat.S_ISREG(found.st_mode) and not (closed and found.st_mode & stat.S_IRWXO)
+    return fits and found.st_size == len(content) and read_bytes(path) == content
 
 
 def take_away(path: str, content: bytes, *, check: bool = False) -> bool:

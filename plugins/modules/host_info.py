@@ -70,6 +70,11 @@ options:
   jwt_file:
     description: File with the secret of the client's Engine API, to return its checksum.
     type: path
+  environment_files:
+    description: Environment files of the sequencer's unit, to return their fingerprints.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -226,6 +231,9 @@ host:
     jwt_sha256:
       description: Checksum of O(jwt_file), V(null) where there is none.
       type: str
+    environment_files:
+      description: Fingerprint of each of O(environment_files) by its path, V(null) for one that is not there.
+      type: dict
     upgrades:
       description: Active units that upgrade packages by themselves.
       type: list
@@ -259,6 +267,7 @@ def main() -> None:
             "execution_rpc": {"type": "str"},
             "client_unit": {"type": "str"},
             "jwt_file": {"type": "path"},
+            "environment_files": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )

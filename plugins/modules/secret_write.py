@@ -46,6 +46,10 @@ options:
         read and that is closed to everybody else but a group, stays as it is then, a link included.
     type: bool
     default: false
+  closed:
+    description: Whether a file that stays for being O(shared) has to be closed to everybody else but a group.
+    type: bool
+    default: true
   mode:
     description: Mode as an octal string.
     type: str
@@ -118,6 +122,7 @@ def main() -> None:
             "content": {"type": "str", "required": True, "no_log": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "shared": {"type": "bool", "default": False},
+            "closed": {"type": "bool", "default": True},
             "mode": {"type": "str", "default": "0600"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
@@ -131,7 +136,7 @@ def main() -> None:
         before = describe(params["path"])
         if params["state"] == "absent":
             changed, after = take_away(params["path"], content, check=module.check_mode), "absent"
-        elif params["shared"] and holds(params["path"], content) and _readable(params["path"], params["owner"]):
+        elif _stays(params, content):
             changed, after = False, before
         else:
             changed, after = _put(params, content, before, check=module.check_mode)
@@ -147,6 +152,11 @@ def main() -> None:
             "after": f"{after}\n",
         },
     )
+
+
+def _stays(params: dict[str, t.Any], content: bytes) -> bool:
+    held = params["shared"] and holds(params["path"], content, closed=params["closed"])
+    return held and _readable(params["path"], params["owner"])
 
 
 def _put(params: dict[str, t.Any], content: bytes, before: str, *, check: bool) -> tuple[bool, str]:

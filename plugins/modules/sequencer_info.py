@@ -127,7 +127,9 @@ sequencer:
       type: list
       elements: str
     environment_files:
-      description: Paths of the unit's environment files; their content is not read.
+      description:
+        - Paths of the unit's environment files with specifiers expanded, one that may be missing with a C(-) in front.
+        - Their content is not returned.
       type: list
       elements: str
     limit_nofile:

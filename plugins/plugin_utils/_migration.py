@@ -87,7 +87,8 @@ def secret_files(profile: Mapping[str, t.Any]) -> list[dict[str, str]]:
         ("genesis", profile.get("genesis_path")),
     ]
     files = [{"name": name, "path": path} for name, path in candidates if path]
-    files += [{"name": "environment", "path": path} for path in profile.get("environment_files") or []]
+    listed = profile.get("environment_files") or []
+    files += [{"name": "environment", "path": item.removeprefix("-")} for item in listed]
     return files
 
 

@@ -137,6 +137,9 @@ def migration_steps(profile: Data, members: Sequence[Data], options: Data) -> li
         return [f"The cutover was committed before: start the members that are not in Raft mode yet ({names})."]
     unit = f"{profile.get('unit')}.service"
     files = ", ".join(entry["path"] for entry in secret_files(profile))
+    owner = (
+        f"{profile.get('user')}, of environment files root" if profile.get("environment_files") else profile.get("user")
+    )
     stored = options.get("store_bytes")
     large = f" ({size(float(stored))} each)" if stored else ""
     clients = options.get("client_bytes")
@@ -150,7 +153,7 @@ def migration_steps(profile: Data, members: Sequence[Data], options: Data) -> li
     steps = [
         f"{names}: create the user {profile.get('user')}, {profile.get('home')} and {options.get('raft_dir')}; "
         f"copy {profile.get('binary')} from {source}; install {unit}, not startable yet.",
-        f"{names}: write {files} (mode 0600, owner {profile.get('user')}).",
+        f"{names}: write {files} (mode 0600, owner {owner}).",
         f"{names}: {seeds[str(options.get('seed', 'follow'))]}.",
     ]
     if options.get("anchor_host"):

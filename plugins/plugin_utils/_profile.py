@@ -44,6 +44,8 @@ _STALE_S, _STALE_BLOCKS = 10.0, 5
 _LATE = 1.25
 # A store keeps dozens of files open, and every client and peer is one more.
 _LEAST_OPEN_FILES = 4096
+# systemd expands these itself, on each host to something else, and ignores a path that is not absolute.
+_ONE_FILE = re.compile(r"/[^*?\[\\%]*\Z")
 _UNLIMITED = frozenset({"infinity", "18446744073709551615"})
 _SPAN = re.compile(r"([0-9.]+)\s*(y|month|w|d|h|min|s|ms|us)")
 _SPAN_SECONDS = {
@@ -164,6 +166,7 @@ class Reading:
                 "jwt_file": self.jwt_file,
                 "signer": self.signer_file,
                 "db_path": self._db_path(),
+                **{path: path for _optional, path in self._environment_files()},
             },
             "rpc_address": self.rpc_address if process else "",
             # A member without a quorum gives no answer, however long one waits.
@@ -186,6 +189,7 @@ class Reading:
         signer = probed.get("signer") or {}
         self._judge_unit(probed)
         self._judge_files(probed)
+        self._judge_environment_files(probed.get("paths") or {})
         self._judge_settings(probed)
         self._judge_chain(node)
         self._judge_signer(signer, proposer, probed)
@@ -201,7 +205,7 @@ class Reading:
             "group": account["group"],
             "working_directory": self.working_directory,
             "environment": _node_flags.mask_environment(unit_settings["environment"]),
-            "environment_files": [path.lstrip("-") for path in unit_settings["environment_files"]],
+            "environment_files": unit_settings["environment_files"],
             "limit_nofile": properties.get("LimitNOFILE") or None,
             "timeout_stop_s": span_seconds(properties.get("TimeoutStopUSec", "")),
             "after": unit_settings["after"],
@@ -243,6 +247,11 @@ class Reading:
             "armed": raw["managed"],
             "problems": self.problems,
         }
+
+    def _environment_files(self) -> list[tuple[bool, str]]:
+        """Return whether each may be missing, and its path."""
+        listed = self.raw["unit_settings"]["environment_files"]
+        return [(item.startswith("-"), item.removeprefix("-")) for item in listed]
 
     def _kms(self) -> dict[str, str] | None:
         """Return how the node names its key in a KMS, None for a key in a file."""
@@ -476,6 +485,23 @@ class Reading:
                 f"the help of {raw['binary']} knows no {', '.join(missing)}",
                 "upgrade the single sequencer first, in a step of its own (ev-node 1.1.1 or later), then migrate",
             )
+
+    def _judge_environment_files(self, paths: Mapping[str, t.Any]) -> None:
+        unit = self.raw["unit"]
+        for optional, path in self._environment_files():
+            if not _ONE_FILE.match(path):
+                self._problem(
+                    "environment_file_pattern",
+                    f"EnvironmentFile= of {unit}.service names {path}, which is not the absolute path of one file",
+                    "name each file by its path, without a pattern and without a specifier that the host decides",
+                )
+            elif not optional and (paths.get(path) or {}).get("present") is False:
+                self._problem(
+                    "environment_file_missing",
+                    f"EnvironmentFile= of {unit}.service names {path}, which does not exist, so the node could not be "
+                    "started again",
+                    "put the file back, or write a - in front of its path in the unit",
+                )
 
     def _judge_settings(self, probed: Mapping[str, t.Any]) -> None:
         for key in self.line.duplicates:

@@ -24,6 +24,7 @@ def joiners(evidence: Evidence) -> Iterator[Verdict]:
     if evidence.migrated:
         return
     profile = evidence.sequencer
+    origin = evidence.answering.get(evidence.sequencers[0], {}) if evidence.sequencers else {}
     for name in evidence.joiners:
         host = evidence.answering.get(name)
         if host is None:
@@ -40,6 +41,7 @@ def joiners(evidence: Evidence) -> Iterator[Verdict]:
             yield Verdict("unit-name-taken", BLOCK, name, "no unit of the sequencer's name", f"one, {state}", remedy)
         yield from _home(name, host, profile, foreign=foreign)
         yield _binary(name, host, profile)
+        yield from _environment(name, host, origin)
 
 
 def beside(evidence: Evidence) -> Iterator[Verdict]:
@@ -75,6 +77,15 @@ def _binary(name: str, host: Data, profile: Data) -> Verdict:
         expected = f"{where} with checksum {str(wanted)[:12]} or none"
         return Verdict("binary-differs", BLOCK, name, expected, str(found)[:12], remedy)
     return Verdict("binary", OK, name, f"the sequencer's {where} or none", "equal" if found else "none yet")
+
+
+def _environment(name: str, host: Data, origin: Data) -> Iterator[Verdict]:
+    there = host.get("environment_files") or {}
+    for path, wanted in (origin.get("environment_files") or {}).items():
+        if there.get(path) and there[path] != wanted:
+            remedy = "make both equal, or give the sequencer's unit an environment file of its own"
+            expected = f"the sequencer's {path}, or none" if wanted else f"no {path}, as on the sequencer"
+            yield Verdict("environment-file-differs", BLOCK, name, expected, "another content", remedy)
 
 
 def raft_dirs(evidence: Evidence) -> Iterator[Verdict]:

@@ -131,6 +131,11 @@ def test_a_stopped_unit_is_read_with_drop_ins_variables_and_environment_files(fa
     ]  # fmt: skip
 
 
+def test_specifiers_in_paths_of_environment_files_are_expanded(fake: FakeHost) -> None:
+    fake.unit("[Service]\nExecStart=/opt/node start\nEnvironmentFile=-/etc/default/%N\nEnvironmentFile=/etc/%m.env\n")
+    assert fake.read()["unit_settings"]["environment_files"] == ["-/etc/default/chain", "/etc/%m.env"]
+
+
 def test_without_a_home_flag_the_name_of_the_program_decides(fake: FakeHost) -> None:
     fake.unit("[Service]\nExecStart=/opt/evm start\n")
     fake.process(["evm", "start"], "/opt/evm", environ="HOME=/var/lib/u\0")

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _disk, _host, _proc
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import sha256_file
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import fingerprint, sha256_file
 
 FIB_TRIE = """Main:
   +-- 0.0.0.0/0 3 0 5
@@ -186,6 +186,13 @@ def test_a_member(tmp_path, commands, proc):
     assert (host["raft_dir_entries"], host["sealed"]) == (["raft-log.db"], True)
     (raft / "raft-log.db").write_bytes(b"configuration and more")
     assert member(tmp_path, commands, proc)["sealed"] is False
+
+
+def test_environment_files_are_told_by_fingerprint(tmp_path, commands, proc):
+    there, none = tmp_path / "chain.env", tmp_path / "none.env"
+    there.write_text("TOKEN=canary\n")
+    host = member(tmp_path, commands, proc, unit=None, environment_files=[str(there), str(none)])
+    assert host["environment_files"] == {str(there): fingerprint(b"TOKEN=canary\n"), str(none): None}
 
 
 def test_a_host_without_systemd_still_tells_the_rest(tmp_path, commands, proc):

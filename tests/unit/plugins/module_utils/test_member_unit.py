@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _member_unit as member_unit
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _mode, _unit_file
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import fingerprint
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ class Tree:
             "group": grp.getgrgid(os.getegid()).gr_name,
             "working_directory": "/srv",
             "environment": ["PLAIN=50% of it"],
-            "environment_files": ["/etc/default/chain"],
+            "environment_files": ["-/etc/default/chain", "/etc/more"],
             "limit_nofile": "65536",
             "timeout_stop_s": 10.0,
             "after": ["el.service"],
@@ -239,6 +240,13 @@ def test_a_joiner_cannot_start_before_a_mode_is_chosen(tree: Tree) -> None:
     assert os.readlink(tree.yaml) == plan.yaml_target
 
 
+def test_an_environment_file_may_be_missing_only_where_it_may_on_the_sequencer(tree: Tree) -> None:
+    plan = tree.plan("joiner")
+    member_unit.put(plan)
+    listed = settings_of(plan).all("Service", "EnvironmentFile")
+    assert listed[:2] == ["-/etc/default/chain", "/etc/more"]
+
+
 def test_a_percent_sign_in_the_environment_is_no_specifier(tree: Tree) -> None:
     plan = tree.plan("joiner")
     member_unit.put(plan)
@@ -275,6 +283,20 @@ def test_a_unit_that_was_there_before_comes_back(tree: Tree) -> None:
     assert path.read_text().startswith(member_unit.MARK)
     member_unit.remove(plan, active=False)
     assert tree.picture() == before
+
+
+def test_diffs_do_not_show_the_unit_of_a_stranger(tree: Tree) -> None:
+    path = tree.root / "systemd" / "chain.service"
+    path.write_text("[Service]\nExecStart=/bin/true --token=canary\nEnvironment=TOKEN=canary\n")
+    plan = tree.plan("joiner")
+    shown = [*member_unit.put(plan, check=True).diffs, *member_unit.put(plan).diffs]
+    shown += member_unit.remove(plan, active=False).diffs
+    told = [diff for diff in shown if diff["after_header"] == plan.unit_path]
+    stranger = f"{fingerprint(path.read_bytes())}\n"
+    assert [diff["before"] for diff in told] == [stranger, stranger, member_unit.unit_text(plan)]
+    assert [diff["after"] for diff in told] == [member_unit.unit_text(plan), member_unit.unit_text(plan), stranger]
+    assert "canary" in path.read_text()
+    assert "canary" not in str(shown)
 
 
 def test_a_joiner_that_runs_is_not_taken_away(tree: Tree) -> None:

@@ -111,6 +111,19 @@ def test_a_file_that_another_service_reads_too_stays_as_it_is(run_module, tmp_pa
     assert (link.is_symlink(), link.read_text()) == (False, CANARY)
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_shared_file_that_everybody_reads_stays_where_it_may_be_open(run_module, tmp_path, closed):
+    path = tmp_path / "environment"
+    path.write_text(CANARY)
+    path.chmod(0o644)
+    arguments = {"path": str(path), "content": CONTENT, "shared": True, "closed": closed}
+    assert run_module(secret_write, arguments)["changed"] is closed
+    assert os.stat(path).st_mode & 0o777 == (0o600 if closed else 0o644)
+    path.write_text("another")
+    assert run_module(secret_write, arguments)["changed"] is True
+    assert path.read_text() == CANARY
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
 @pytest.mark.parametrize(("group", "stays"), [("nogroup", True), ("root", False)])
 def test_a_shared_file_stays_only_where_the_owner_can_read_it(run_module, tmp_path, group, stays):

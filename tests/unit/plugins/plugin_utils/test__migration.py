@@ -260,6 +260,14 @@ def test_secret_files_for_a_signer_directory_and_a_kms_signer():
     assert [entry["name"] for entry in decide.secret_files(kms)] == ["genesis"]
 
 
+def test_secret_files_name_environment_files_without_the_mark_of_one_that_may_be_missing():
+    profile = {"signer": {"type": "kms"}, "environment_files": ["-/etc/default/chain", "/etc/more"]}
+    assert decide.secret_files(profile) == [
+        {"name": "environment", "path": "/etc/default/chain"},
+        {"name": "environment", "path": "/etc/more"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("outcome", "back", "words"),
     [

@@ -134,6 +134,12 @@ def test_what_is_carried_over_and_how_large(seed: str) -> None:
     assert not any("each)" in step for step in unread)
 
 
+def test_environment_files_are_said_to_be_roots() -> None:
+    steps = planning.plan({**PROFILE, "environment_files": ["-/etc/default/chain"]}, MEMBERS, OPTIONS).steps
+    assert sum("/etc/default/chain (mode 0600, owner svc, of environment files root)" in step for step in steps) == 1
+    assert not any("environment files" in step for step in planning.plan(PROFILE, MEMBERS, OPTIONS).steps)
+
+
 def test_it_says_what_happens_when_something_fails() -> None:
     before, window, after = planning.plan(PROFILE, MEMBERS, OPTIONS).failures
     assert "node-1 goes on as it is" in before and "node-1's own host" in window and "2 of 3 members" in after

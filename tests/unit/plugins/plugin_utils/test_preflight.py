@@ -550,6 +550,27 @@ def test_a_slow_connection_proves_nothing_about_a_clock(world):
     assert found(world) == set()
 
 
+ENV = "/etc/default/chain"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        ("f1", "f1", None),
+        ("f1", None, None),
+        (None, None, None),
+        ("f1", "f2", f"the sequencer's {ENV}, or none"),
+        (None, "f2", f"no {ENV}, as on the sequencer"),
+    ],
+)
+def test_an_environment_file_that_a_joiner_has_already(world, own, other, expected):
+    change_host("node-1", environment_files={ENV: own})(world)
+    change_host("node-3", environment_files={ENV: other})(world)
+    told = [verdict for verdict in judge(Evidence(**world)) if verdict.severity != "ok"]
+    wanted = [] if expected is None else [("environment-file-differs", "block", "node-3", expected)]
+    assert [(verdict.id, verdict.severity, verdict.member, verdict.expected) for verdict in told] == wanted
+
+
 URL, ENGINE = "http://localhost:8545", "http://127.0.0.1:8551"
 
 

@@ -158,7 +158,7 @@ def test_the_profile_says_what_was_found(case: Case) -> None:
     assert profile["db_path"] == "/srv/n/data"
     assert profile["ports"] == {"p2p": 7676, "rpc": 7331, "raft": None}
     assert profile["signer"] == {"type": "file", "path": "/srv/n/config/signer.json", "address": ADDRESS, "kms": None}
-    assert profile["environment_files"] == ["/etc/default/chain"]
+    assert profile["environment_files"] == ["-/etc/default/chain"]
     assert profile["timeout_stop_s"] == 90.0
     assert profile["drop_ins"] == ["/x/10-a.conf"]
     assert profile["effective"]["node.block_time"] == {"value": "500ms", "origin": "yaml"}
@@ -178,6 +178,25 @@ def test_a_relative_signer_path_starts_at_the_working_directory(case: Case) -> N
     case.yaml = YAML.replace("/srv/n/config}", "keys/signer.json}")
     assert case.reading().request()["signer_file"] == "/var/lib/keys/signer.json"
     assert "/var/lib/keys" in case.problems()["relative_signer_path"]["remedy"]
+
+
+@pytest.mark.parametrize("path", ["/etc/x/*.env", "-/etc/chain[12]", "/etc/chain?", "/etc/%m.env", "default/chain"])
+def test_a_path_of_an_environment_file_that_is_not_of_one_file(case: Case, path: str) -> None:
+    case.raw["unit_settings"]["environment_files"] = [path]
+    problems = case.problems()
+    assert set(problems) == {"environment_file_pattern"}
+    assert path.lstrip("-") in problems["environment_file_pattern"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "present", "told"),
+    [("", False, {"environment_file_missing"}), ("-", False, set()), ("", True, set())],
+)
+def test_an_environment_file_that_is_gone(case: Case, prefix: str, present: bool, told: set[str]) -> None:
+    case.raw["unit_settings"]["environment_files"] = [f"{prefix}/etc/default/chain"]
+    assert case.reading().request()["paths"]["/etc/default/chain"] == "/etc/default/chain"
+    case.probed["paths"]["/etc/default/chain"] = {"present": present, "readable": present, "open": False}
+    assert set(case.problems()) == told
 
 
 def test_overrides_win(case: Case) -> None:
