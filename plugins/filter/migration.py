@@ -61,11 +61,15 @@ def frozen_at(names: Sequence[str], hostvars: Mapping[str, t.Any], sequencer: st
 
 
 def way_back_at_all(
-    names: Sequence[str], hostvars: Mapping[str, t.Any], freeze: Mapping[str, t.Any] | None, trust: str = ""
+    names: Sequence[str],
+    hostvars: Mapping[str, t.Any],
+    freeze: Mapping[str, t.Any] | None,
+    sequencer: str,
+    trust: str = "",
 ) -> str:
     """Say what stands in the way of going back, before anything is stopped."""
     statuses, heads = (_registered(names, hostvars, name) for name in ("verification_status", "rollback_head"))
-    return decide.way_back_at_all(statuses, heads, freeze, trust)
+    return decide.way_back_at_all(statuses, heads, freeze, sequencer, trust)
 
 
 def way_back(

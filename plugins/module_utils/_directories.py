@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ._files import FileError, make_dirs
+from ._files import make_dirs, open_dir
 
 
 class Directory(t.NamedTuple):
@@ -24,25 +24,36 @@ class Directory(t.NamedTuple):
 
 
 def differs(wanted: Directory) -> str | None:
-    """Say in a few words what is different on disk, or None; a file in the way is an error."""
+    """Say in a few words what is different on disk, or None; a file or a link in the way is an error."""
     try:
-        found = os.stat(wanted.path)
+        folder = open_dir(wanted.path)
     except FileNotFoundError:
         return "absent"
-    if not os.path.isdir(wanted.path):
-        raise FileError(f"Expected a directory at {wanted.path}, found something else; move it away")
-    if (found.st_uid, found.st_gid) != (wanted.uid, wanted.gid):
-        return f"owned by {found.st_uid}:{found.st_gid}"
-    if found.st_mode & 0o7777 != wanted.mode:
-        return f"mode {found.st_mode & 0o7777:04o}"
-    return None
+    try:
+        return _difference(folder, wanted)
+    finally:
+        os.close(folder)
 
 
 def ensure(wanted: Directory) -> bool:
     """Make it so; True if anything changed."""
     if differs(wanted) is None:
         return False
-    if not make_dirs(wanted.path, mode=wanted.mode, uid=wanted.uid, gid=wanted.gid):
-        os.chown(wanted.path, wanted.uid, wanted.gid)
-        os.chmod(wanted.path, wanted.mode)
+    if make_dirs(wanted.path, mode=wanted.mode, uid=wanted.uid, gid=wanted.gid):
+        return True
+    folder = open_dir(wanted.path)
+    try:
+        os.fchown(folder, wanted.uid, wanted.gid)
+        os.fchmod(folder, wanted.mode)
+    finally:
+        os.close(folder)
     return True
+
+
+def _difference(folder: int, wanted: Directory) -> str | None:
+    found = os.fstat(folder)
+    if (found.st_uid, found.st_gid) != (wanted.uid, wanted.gid):
+        return f"owned by {found.st_uid}:{found.st_gid}"
+    if found.st_mode & 0o7777 != wanted.mode:
+        return f"mode {found.st_mode & 0o7777:04o}"
+    return None

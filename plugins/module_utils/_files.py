@@ -11,12 +11,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import typing as t
 
 from ._errors import HaError
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_MOST_LINKS = 40
 
 
 class FileError(HaError):
@@ -131,6 +135,39 @@ def fingerprint(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()[:12]
 
 
+def open_dir(path: str) -> int:
+    """Open a directory whose owner, mode or content is to be changed.
+
+    FileNotFoundError where there is nothing, FileError for anything else.
+
+    A link at the end of the path is followed only where it is root's. Whoever may write to the directory above can put
+    one there, and what it points to would be given to the account, or emptied.
+    """
+    place = path
+    try:
+        for _hop in range(_MOST_LINKS):
+            found = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                about = os.fstat(found)
+                if not stat.S_ISLNK(about.st_mode):
+                    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
+                if about.st_uid != 0:
+                    raise FileError(
+                        f"Expected a directory, or a link of root to one, at {path}, found {place}, a link of user "
+                        f"{about.st_uid}; look who put it there, and remove it, or make it root's with chown -h"
+                    )
+                place = os.path.join(os.path.dirname(place), os.readlink("", dir_fd=found))
+            finally:
+                os.close(found)
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as exc:
+        raise FileError(f"Expected a directory at {path}, found something else; move it away") from exc
+    except OSError as exc:
+        raise FileError(f"{path} cannot be opened: {exc.strerror}") from exc
+    raise FileError(f"Expected a directory at {path}, found links that lead nowhere; remove them")
+
+
 def make_dirs(path: str, *, mode: int, uid: int = 0, gid: int = 0) -> bool:
     """Create a directory, and those above it (0755, root), unless it is there; True if it was created."""
     if os.path.isdir(path):
@@ -139,9 +176,19 @@ def make_dirs(path: str, *, mode: int, uid: int = 0, gid: int = 0) -> bool:
     if parent and not os.path.isdir(parent):
         make_dirs(parent, mode=0o755)
     try:
-        os.mkdir(path, 0o700)
-        os.chown(path, uid, gid)
-        os.chmod(path, mode)
+        above = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            name = os.path.basename(path)
+            os.mkdir(name, 0o700, dir_fd=above)
+            # Whoever owns the directory above can put a link in the place of the new one at any moment.
+            made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        finally:
+            os.close(above)
+        try:
+            os.fchown(made, uid, gid)
+            os.fchmod(made, mode)
+        finally:
+            os.close(made)
     except OSError as exc:
         raise FileError(f"{path} cannot be created: {exc.strerror}") from exc
     return True

@@ -21,6 +21,7 @@ from . import _account, _mode, _unit_file
 from ._discovery import DROP_IN
 from ._errors import HaError
 from ._files import fingerprint, fsync_dir, make_dirs, read_bytes, read_link, remove_files, switch_link, write_atomic
+from ._half_copy import marker_path
 from ._node_flags import is_secret
 
 if t.TYPE_CHECKING:
@@ -106,6 +107,8 @@ def _common_unit(plan: Plan) -> list[str]:
     return [
         # Set while node-1 is frozen; a reboot clears it, and then the switch alone decides.
         f"ConditionPathExists=!{RUNTIME_DIR}/{plan.unit}/frozen",
+        # A copy may die with its host, and what is then here may open, and lack blocks.
+        f"ConditionPathExists=!{marker_path(os.path.join(plan.state_dir, plan.unit))}",
         # Losing leadership ends the process, so several restarts in a row are no reason to give up.
         "StartLimitIntervalSec=300",
         "StartLimitBurst=50",

@@ -18,6 +18,7 @@ import typing as t
 
 from . import _fence, _files, _journal, _rejoin, _systemd
 from ._errors import HaError
+from ._half_copy import marker_path, unfinished
 from ._intake import intake_table, open_intake
 from ._mode import ABSENT, current, missing_files, switch
 from ._process import run as _run
@@ -214,6 +215,9 @@ def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
     if trouble and wanted.sequencer:
         # Nobody else produces, so what will fail has to fail before the turn.
         raise RevertError(trouble)
+    if wanted.sequencer and not check:
+        # Once the switch is turned, its unit gets back what it was, without the condition that keeps it from starting.
+        _expect_whole(wanted)
     changes = []
     seal = record_path(wanted.state_dir, wanted.unit)
     leaves = wanted.sequencer and mode == "raft"
@@ -280,6 +284,7 @@ def start(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clo
         )
     if mode == ABSENT and not wanted.sequencer:
         return Reverted([], {"height": None})
+    _expect_whole(wanted)
     changes = []
     _take_resume_back(wanted, run)
     changes += _fence.lift(wanted.unit, wanted.config_dir, wanted.run_dir, run=run)
@@ -297,6 +302,7 @@ def resume(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Revert
         _take_resume_back(wanted, run)
     if is_held(wanted.unit, wanted.units):
         return Reverted([], {})
+    _expect_whole(wanted)
     changes = [] if check else _fence.lift(wanted.unit, wanted.config_dir, wanted.run_dir, run=run)
     changes += _start_node(wanted, check, run)
     _note(wanted, "revert_resume", changes, check)
@@ -313,6 +319,22 @@ def _expect_still(wanted: Revert, run: Runner) -> None:
         raise RevertError(
             f"expected {wanted.service} to have stood still since phase stop, found that it was started, or its host "
             "booted, since then: it goes on as a member, and the others come back to it. Run rollback again"
+        )
+
+
+def _expect_whole(wanted: Revert) -> None:
+    """Refuse where the node would run on half a copy: systemd would not start it, and would not call that a failure."""
+    own = os.path.join(wanted.state_dir, wanted.unit)
+    half = unfinished(own)
+    if half:
+        cure = (
+            "run rollback again, which copies it anew from a member that holds all of it"
+            if wanted.sequencer
+            else f"finish the copy, or empty that directory and remove {marker_path(own)}"
+        )
+        raise RevertError(
+            f"expected a whole store for {wanted.service}, found {', '.join(sorted(half))}, whose copy was begun and "
+            f"never proven equal, so it was not started; {cure}"
         )
 
 

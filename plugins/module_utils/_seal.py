@@ -188,19 +188,23 @@ def wipe(folder: str) -> bool:
     """Remove everything below a Raft directory, and keep the directory; True if there was anything."""
     if not os.path.isdir(folder):
         return False
-    names = os.listdir(folder)
+    opened = _files.open_dir(folder)
+    # By its descriptor: the account owns the directory above, and may put a link in its place meanwhile.
+    pinned = f"/proc/self/fd/{opened}"
     try:
+        names = os.listdir(opened)
         for name in names:
-            path = os.path.join(folder, name)
+            path = os.path.join(pinned, name)
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
+        os.fsync(opened)
     except OSError as exc:
-        raise SealError(
-            f"{exc.filename or folder} cannot be removed: {exc.strerror}; mend the disk, run again"
-        ) from exc
-    _files.fsync_dir(folder)
+        place = str(exc.filename or folder).replace(pinned, folder, 1)
+        raise SealError(f"{place} cannot be removed: {exc.strerror}; mend the disk, run again") from exc
+    finally:
+        os.close(opened)
     return bool(names)
 
 
@@ -218,8 +222,13 @@ def raft_dir_trouble(folder: str) -> str:
 
 def _make_raft_dir(wanted: Seal) -> None:
     uid, gid = _account.ids(wanted.user, wanted.group)
-    if not _files.make_dirs(wanted.raft_dir, mode=0o700, uid=uid, gid=gid):
-        os.chown(wanted.raft_dir, uid, gid)
+    if _files.make_dirs(wanted.raft_dir, mode=0o700, uid=uid, gid=gid):
+        return
+    folder = _files.open_dir(wanted.raft_dir)
+    try:
+        os.fchown(folder, uid, gid)
+    finally:
+        os.close(folder)
 
 
 def _home_of(arguments: Sequence[str]) -> str:
@@ -240,7 +249,8 @@ def _empty_home(wanted: Seal) -> str:
     uid, gid = _account.ids(wanted.user, wanted.group)
     config = os.path.join(place, "config")
     for folder in (place, config):
-        _files.make_dirs(folder, mode=0o700, uid=uid, gid=gid)
+        if not _files.make_dirs(folder, mode=0o700, uid=uid, gid=gid):
+            raise SealError(f"{folder} is in the way of the sealing and cannot be removed; move it away")
     os.symlink(
         os.path.join(wanted.config_dir, wanted.unit, "follower", "evnode.yaml"), os.path.join(config, "evnode.yaml")
     )

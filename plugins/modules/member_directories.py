@@ -15,6 +15,7 @@ description:
   - Creates directories with an owner and a mode in one call.
   - Missing parents are created as C(root) with mode C(0755). A parent that exists is never changed, so a person's home
     directory above the node's home keeps its owner and its mode.
+  - A symbolic link in the place of a directory is followed where C(root) owns the link, and is an error otherwise.
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
   - evnode.sequencer_ha._attributes.actiongroup

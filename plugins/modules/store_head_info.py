@@ -15,6 +15,7 @@ description:
   - Starts the node's binary as a plain full node in a transient unit with a network of its own, no peers and no data
     availability layer, reads the newest block, and stops it again. It can neither make nor fetch a block.
   - Refuses while the node's unit is active. A store that another process has open is an error too.
+  - A store whose copy was begun and never proven equal is not opened. It may tell a height and lack older blocks.
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
   - evnode.sequencer_ha._attributes.actiongroup
@@ -22,7 +23,7 @@ attributes:
   check_mode:
     support: partial
     details:
-      - In check mode nothing is started, and RV(head) is V(null).
+      - In check mode nothing is started, and RV(head) is V(null). RV(half_copied) is read.
   diff_mode:
     support: N/A
     details:
@@ -31,7 +32,7 @@ attributes:
     support: full
 options:
   unit:
-    description: The node's unit, which must be stopped.
+    description: The node's unit without the suffix C(.service), which must be stopped.
     type: str
     required: true
   binary:
@@ -69,6 +70,10 @@ options:
         on the host needs the host's.
     type: bool
     default: true
+  state_dir:
+    description: Directory that holds C(<unit>/.copying) while the store is half a copy.
+    type: path
+    default: /var/lib/evnode-ha
   timeout:
     description: Seconds until the store has to be open.
     type: float
@@ -92,7 +97,8 @@ running:
   returned: failure
   type: bool
 head:
-  description: The newest block. V(null) only in check mode, where nothing is started.
+  description:
+    - The newest block. V(null) only in check mode, where nothing is started, and where RV(half_copied) names anything.
   returned: success
   type: dict
   contains:
@@ -117,11 +123,20 @@ head:
     headers:
       description: For each of O(heights) its C(hash), C(parent), C(time_ns) and C(header_digest).
       type: dict
+half_copied:
+  description: Directories and files on this host whose copy was begun and never proven equal.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
+
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._half_copy import unfinished
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._head import RunningError, Store, read_head
 
 
@@ -137,21 +152,22 @@ def main() -> None:
             "arguments": {"type": "list", "elements": "str", "default": []},
             "heights": {"type": "list", "elements": "int", "default": []},
             "private_network": {"type": "bool", "default": True},
+            "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
             "timeout": {"type": "float", "default": 30},
         },
         supports_check_mode=True,
     )
     params = dict(module.params)
-    if module.check_mode:
-        module.exit_json(changed=False, head=None)
     params["private"] = params.pop("private_network")
+    own = os.path.join(params.pop("state_dir"), params["unit"])
     try:
-        head = read_head(Store(**params))
+        half = sorted(unfinished(own))
+        head = None if half or module.check_mode else read_head(Store(**params))
     except RunningError as exc:
         module.fail_json(msg=exc.message, running=True)
     except HaError as exc:
         module.fail_json(msg=exc.message)
-    module.exit_json(changed=False, head=head)
+    module.exit_json(changed=False, head=head, half_copied=half)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,9 @@ files:
   returned: when O(state=present)
   type: int
 removed:
-  description: Files and directories that were deleted because the source has none.
+  description:
+    - Files and directories that were deleted because the source has none, or, before they were fetched anew, because
+      other files here are hard links to them.
   returned: when O(state=present)
   type: int
 seconds:

@@ -213,25 +213,31 @@ def way_back_at_all(
     statuses: Mapping[str, Registered | None],
     heads: Mapping[str, Registered | None],
     freeze: Mapping[str, t.Any] | None,
+    sequencer: str,
     trust: str = "",
 ) -> str:
     """Say what stands in the way of going back, before anything is stopped; empty where nothing does.
 
     A member counts as read when its node tells its height, or, where the node is stopped, its store does. One that runs
-    and says nothing, because it finds no quorum or fails again and again, is read once it has been stopped.
+    and says nothing, because it finds no quorum or fails again and again, is read once it has been stopped. Half a copy
+    on the sequencer is no obstacle, as ``way_back`` has it.
     """
     if not freeze or freeze.get("n") is None:
         return _NO_FREEZE
+    half = half_copied(heads)
     if trust:
         known = ", ".join(sorted(statuses))
-        return "" if trust in statuses else f"{trust}, the member to trust, is no member; the members are {known}."
-    silent = {}
+        if trust not in statuses:
+            return f"{trust}, the member to trust, is no member; the members are {known}."
+        return _unread({trust: half[trust]}) if trust in half else ""
+    silent = {name: why for name, why in half.items() if name != sequencer}
     for name, result in statuses.items():
         reason = reason_of(result)
         height = ((result or {}).get("status") or {}).get("height")
         stopped = heads.get(name) or {}
         head = (stopped.get("head") or {}).get("height")
-        if reason or (height is None and head is None and not stopped.get("running")):
+        told = height is not None or head is not None or stopped.get("running") or name in half
+        if reason or not told:
             silent[name] = reason or str(stopped.get("msg", "tells no height"))
     if silent:
         return _unread(silent)
@@ -239,6 +245,15 @@ def way_back_at_all(
         {name: (result or {}).get("status") or {} for name, result in statuses.items()}, freeze
     )
     return f"The members hold different histories. {'; '.join(differing)}." if differing else ""
+
+
+def half_copied(heads: Mapping[str, Registered | None]) -> dict[str, str]:
+    """Return a sentence for every member whose store is half a copy: whatever it told, blocks may be missing in it."""
+    return {
+        name: f"holds half a copy in {', '.join(result['half_copied'])}"
+        for name, result in heads.items()
+        if result and result.get("half_copied")
+    }
 
 
 def _other_histories(statuses: Mapping[str, Mapping[str, t.Any]], freeze: Mapping[str, t.Any]) -> list[str]:
@@ -270,16 +285,21 @@ def way_back(
 
     ``trust`` names the member whose store counts, by the operator's word, where the others cannot be read or differ.
     ``asked``: the most advanced member has been asked for all heights that are compared.
+
+    Half a copy counts for nothing. Only the sequencer may hold one: a rollback that was broken off while it moved the
+    most advanced store there had proven first that the store it wrote over was a beginning of that.
     """
     if not freeze or freeze.get("n") is None:
         return Way("c", _NO_FREEZE)
+    half = half_copied(heads)
     missing = unreadable(heads, "head")
+    missing.update({name: why for name, why in half.items() if name != sequencer or name == trust})
     if trust:
         missing = {name: why for name, why in missing.items() if name == trust}
     if missing:
         return Way("c", _unread(missing))
     stores = {name: t.cast("dict[str, t.Any]", (result or {}).get("head") or {}) for name, result in heads.items()}
-    stores = {name: store for name, store in stores.items() if store}
+    stores = {name: store for name, store in stores.items() if store and name not in half}
     if not stores:
         return Way("c", _unread(dict.fromkeys(heads, "told no head of its store")))
     numbers = {name: int(store.get("height") or 0) for name, store in stores.items()}
@@ -313,9 +333,9 @@ def way_back(
     if best == n and not move:
         return Way("a", f"No member holds a block above {n}.", member, best, known.get(best, ""))
     word = "by your word" if trust else "the others are its beginnings"
-    return Way(
-        "b", f"{member} holds the most advanced store, at {best}; {word}.", member, best, known.get(best, ""), move
-    )
+    again = f" {sequencer} {half[sequencer]}, which is made again." if sequencer in half else ""
+    reason = f"{member} holds the most advanced store, at {best}; {word}.{again}"
+    return Way("b", reason, member, best, known.get(best, ""), move)
 
 
 _NO_FREEZE = "No member holds a receipt of the freeze, so nobody can tell which block was the last."

@@ -64,13 +64,22 @@ def compare(source: Iterable[Entry], here: Iterable[Entry]) -> Plan:
     wanted = {entry.path: entry for entry in source}
     found = {entry.path: entry for entry in here}
     remove = [entry for path, entry in found.items() if path not in wanted or wanted[path].kind != entry.kind]
+    # A file with other names is replaced, never written to: they may be a backup (cp -al), or files of the source.
+    remove += [
+        entry
+        for path, entry in found.items()
+        if entry.links > 1
+        and path in wanted
+        and wanted[path].kind == "f"
+        and not _equal(entry, wanted[path], mode=True)
+    ]
     gone = {entry.path for entry in remove}
     folders = [entry for path, entry in wanted.items() if entry.kind == "d" and (path not in found or path in gone)]
     files: list[FileJob] = []
     grows = 0
     for path, entry in wanted.items():
         old = found.get(path) if path not in gone else None
-        if entry.kind != "f" or (old and old.size == entry.size and old.chunks == entry.chunks):
+        if entry.kind != "f" or (old and _equal(old, entry)):
             continue
         held = old.chunks if old else {}
         fetch = [number for number in sorted(entry.chunks) if held.get(number) != entry.chunks[number]]
@@ -81,7 +90,12 @@ def compare(source: Iterable[Entry], here: Iterable[Entry]) -> Plan:
         # A file that is mostly holes inside its chunks takes no more room here than it takes there.
         room = sum(min(CHUNK, entry.size - number * CHUNK) for number in fresh)
         grows += min(room, entry.real + _BLOCK * len(fresh)) if not held else room
-    return Plan(remove, folders, files, grows, sum(entry.real for entry in remove))
+    return Plan(remove, folders, files, grows, sum(entry.real for entry in remove if entry.links == 1))
+
+
+def _equal(here: Entry, there: Entry, *, mode: bool = False) -> bool:
+    """Tell whether two files hold the same; with ``mode`` also whether the one here needs no other."""
+    return here.size == there.size and here.chunks == there.chunks and (not mode or here.mode == there.mode)
 
 
 class Target:

@@ -164,11 +164,14 @@ class Puller:
         progress = Progress(phase, self._listener, clock=self._clock)
         try:
             with contextlib.ExitStack() as stack:
-                self._mark(phase)
                 targets = {name: self._target(name, stack) for name in self._roots}
                 sources, here = self._compare(session, phase == "last", once, stack)
                 plans = {name: self._plan(name, sources[name], here[name]) for name in self._roots}
                 self._check_room(plans, targets)
+                changed = any(plan.files or plan.remove or plan.folders for plan in plans.values())
+                if changed:
+                    # Not earlier: a store that is in use, or equal already, is not touched, and its node may start.
+                    self._mark(phase)
                 for name, plan in plans.items():
                     targets[name].remove(plan.remove)
                     targets[name].make_folders(plan.folders)
@@ -200,7 +203,7 @@ class Puller:
             session.channel.deadline = None
         progress.finished()
         return Outcome(
-            any(plan.files or plan.remove or plan.folders for plan in plans.values()),
+            changed,
             moved,
             sum(len(plan.files) for plan in plans.values()),
             sum(len(plan.remove) for plan in plans.values()),

@@ -62,7 +62,10 @@ class StoreError(HaError):
 
 
 class Entry(t.NamedTuple):
-    """A directory (``kind`` d) or a file (``kind`` f) below a root; ``chunks`` maps chunk number to SHA-256."""
+    """A directory (``kind`` d) or a file (``kind`` f) below a root; ``chunks`` maps chunk number to SHA-256.
+
+    ``links`` is how many names a file has on its own host; it does not travel.
+    """
 
     path: str
     kind: str
@@ -73,6 +76,7 @@ class Entry(t.NamedTuple):
     inode: int
     real: int
     chunks: dict[int, bytes]
+    links: int = 1
 
     @property
     def stamp(self) -> tuple[int, int, int, int]:
@@ -317,6 +321,7 @@ def _entry(path: str, kind: str, found: os.stat_result, chunks: dict[int, bytes]
         found.st_ino,
         found.st_blocks * 512 if file else 0,
         chunks,
+        found.st_nlink if file else 1,
     )
 
 
@@ -454,7 +459,11 @@ def save_known(path: str, trees: Mapping[str, Iterable[Entry]], known: Mapping[s
     ``known`` is what ``load_known`` returned; where it holds them all already nothing is written, and False returned.
     """
     fresh = {
-        root: {entry.path: entry for entry in entries if entry.inode and entry.kind == "f" and immutable(entry.path)}
+        root: {
+            entry.path: entry._replace(links=1)
+            for entry in entries
+            if entry.inode and entry.kind == "f" and immutable(entry.path)
+        }
         for root, entries in trees.items()
     }
     if all(known.get(root, {}).get(path) == entry for root in fresh for path, entry in fresh[root].items()):

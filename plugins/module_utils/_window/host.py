@@ -21,6 +21,7 @@ import typing as t
 from .. import _files, _systemd
 from .._errors import HaError
 from .._execution import ExecutionClient
+from .._half_copy import unfinished
 from .._intake import close_intake, intake_table, open_intake
 from .._proc import LISTEN, tcp_sockets
 from .._process import run as _run
@@ -695,11 +696,22 @@ class Participant(Machine):
         fence = self.fence_trouble()
         if fence:
             problems.append(fence)
+        half = self._half_copied() if self.follows else ""
+        if half:
+            problems.append(half)
         sealed = sealed_state(wanted.state_dir, wanted.unit, wanted.raft_dir)
         if not sealed.ok:
             problems.append(sealed.reason)
         if problems:
             raise HostError(f"{wanted.member} cannot take part in the window: {'; '.join(problems)}")
+
+    def _half_copied(self) -> str:
+        """Say which copy keeps the unit from starting; empty where none does."""
+        half = ", ".join(sorted(unfinished(self.settings.own_state)))
+        return half and (
+            f"the copy to {half} was begun and never proven equal, so {self.settings.service} would not start; "
+            "finish that copy first"
+        )
 
     def describe(self) -> tuple[int, str, str]:
         """Return height, hash and trouble; once stopped, what it stopped at."""
@@ -793,6 +805,9 @@ class Participant(Machine):
 
     def _prepare(self) -> None:
         """Lay the new link beside the switch, so that the commit costs one rename(2)."""
+        half = self._half_copied()
+        if half:
+            raise HostError(half)
         self._prepared = f"{self.settings.current}.commit"
         _files.remove_files([self._prepared])
         try:

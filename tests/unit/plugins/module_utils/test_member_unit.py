@@ -112,7 +112,10 @@ def test_the_drop_in_resets_the_command_and_takes_it_from_the_mode(sequencer: Tr
     assert merged.last("Service", "EnvironmentFile") == f"{plan.config_dir}/chain/current/args.env"
     assert merged.last("Service", "TimeoutStopSec") == "30"
     assert merged.last("Service", "Restart") == "on-failure"
-    assert merged.last("Unit", "ConditionPathExists") == "!/run/evnode-ha/chain/frozen"
+    assert merged.all("Unit", "ConditionPathExists") == [
+        "!/run/evnode-ha/chain/frozen",
+        f"!{sequencer.root}/state/chain/.copying",
+    ]
     assert os.path.basename(plan.unit_path).startswith("zz-")
 
 
@@ -233,7 +236,10 @@ def test_a_joiner_cannot_start_before_a_mode_is_chosen(tree: Tree) -> None:
     member_unit.put(plan)
     settings = settings_of(plan)
     assert settings.last("Unit", "AssertPathExists") == f"{plan.config_dir}/chain/current"
-    assert settings.last("Unit", "ConditionPathExists") == "!/run/evnode-ha/chain/frozen"
+    assert settings.all("Unit", "ConditionPathExists") == [
+        "!/run/evnode-ha/chain/frozen",
+        f"!{tree.root}/state/chain/.copying",
+    ]
     assert settings.words("Unit", "After") == ["network-online.target", "el.service"]
     assert settings.last("Service", "ExecStart") == "/opt/chain/bin/node $EVNODE_HA_ARGS"
     assert settings.last("Service", "LimitNOFILE") == "65536"

@@ -144,3 +144,15 @@ def test_head_module_starts_nothing_in_check_mode(run_module):
     arguments = {"unit": "chain", "binary": "/n", "home": "/h", "user": "u", "group": "g"}
     result = run_module(store_head_info, arguments, check=True)
     assert (result["head"], result["changed"]) == (None, False)
+
+
+def test_head_module_does_not_open_half_a_copy(run_module, tmp_path):
+    (tmp_path / "chain").mkdir()
+    marker = tmp_path / "chain" / ".copying"
+    marker.write_text('{"/srv/data": {"phase": "last", "from": "10.0.0.2"}}')
+    arguments = {"unit": "chain", "binary": "/n", "home": "/h", "user": "u", "group": "g", "state_dir": str(tmp_path)}
+    for check in (False, True):
+        result = run_module(store_head_info, arguments, check=check)
+        assert (result["head"], result["half_copied"], result["changed"]) == (None, ["/srv/data"], False)
+    marker.write_text("")
+    assert "cannot be read" in run_module(store_head_info, arguments)["msg"]

@@ -180,18 +180,53 @@ def test_the_operators_word_counts_but_not_against_the_freeze_or_what_is_on_da()
     assert decide.way_back(found, FREEZE, "node-1", "node-2").case == "c"
 
 
+HALF = {"head": None, "half_copied": ["/srv/data"]}
+
+
+def test_half_a_copy_on_the_sequencer_is_made_again_from_the_most_advanced_member():
+    way = decide.way_back({**heads(0, 12, 13, 12, 12), "node-1": HALF}, FREEZE, "node-1")
+    assert (way.case, way.member, way.height, way.move) == ("b", "node-3", 13, True)
+    assert "node-1 holds half a copy in /srv/data, which is made again" in way.reason
+    # Its own blocks are gone, so even where nobody holds a block above N there is a store to move.
+    way = decide.way_back({**heads(0, 10, 10, 10, 10), "node-1": HALF}, FREEZE, "node-1")
+    assert (way.case, way.member, way.move) == ("b", "node-2", True)
+    way = decide.way_back({**heads(0, 12, 13, 12, 12), "node-1": HALF}, FREEZE, "node-1", "node-2")
+    assert (way.case, way.member, way.move) == ("b", "node-2", True)
+
+
+def test_half_a_copy_proves_nothing_whatever_height_it_tells():
+    told = {**store(30), "half_copied": ["/srv/data"]}
+    way = decide.way_back({**heads(0, 12, 12, 12, 12), "node-1": told}, FREEZE, "node-1")
+    assert (way.case, way.member, way.height) == ("b", "node-2", 12)
+    way = decide.way_back({**heads(12, 12, 12, 12), "node-5": told}, FREEZE, "node-1")
+    assert way.case == "c" and "node-5 holds half a copy in /srv/data" in way.reason
+    for name in ("node-1", "node-5"):
+        way = decide.way_back({**heads(12, 12, 12, 12, 12), name: HALF}, FREEZE, "node-1", name)
+        assert way.case == "c" and f"{name} holds half a copy" in way.reason
+    assert decide.way_back({**heads(0, 12, 12, 12), "node-1": HALF, "node-5": None}, FREEZE, "node-1").case == "c"
+
+
+def test_half_a_copy_is_seen_before_anything_is_stopped():
+    live = {name: {"status": {"height": 12}} for name in MEMBERS}
+    live["node-1"] = {"status": {"height": None}}
+    assert decide.way_back_at_all(live, {"node-1": HALF}, FREEZE, "node-1") == ""
+    assert "half a copy" in decide.way_back_at_all(live, {"node-1": HALF}, FREEZE, "node-2")
+    assert "half a copy" in decide.way_back_at_all(live, {"node-1": HALF}, FREEZE, "node-1", "node-1")
+    assert decide.way_back_at_all(live, {"node-1": HALF}, FREEZE, "node-1", "node-2") == ""
+
+
 def test_what_stands_in_the_way_is_known_before_anything_is_stopped():
     live = {name: {"status": {"height": 12}} for name in MEMBERS}
-    assert decide.way_back_at_all(live, {}, FREEZE) == ""
-    assert "No member holds a receipt of the freeze" in decide.way_back_at_all(live, {}, {})
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-1") == ""
+    assert "No member holds a receipt of the freeze" in decide.way_back_at_all(live, {}, {}, "node-1")
     live["node-4"] = {"status": {"height": None}}
-    assert "node-4" in decide.way_back_at_all(live, {"node-4": {"msg": "it is activating"}}, FREEZE)
-    assert decide.way_back_at_all(live, {"node-4": store(11)}, FREEZE) == ""
-    assert decide.way_back_at_all(live, {"node-4": {"msg": "it is active", "running": True}}, FREEZE) == ""
+    assert "node-4" in decide.way_back_at_all(live, {"node-4": {"msg": "it is activating"}}, FREEZE, "node-1")
+    assert decide.way_back_at_all(live, {"node-4": store(11)}, FREEZE, "node-1") == ""
+    assert decide.way_back_at_all(live, {"node-4": {"msg": "it is active", "running": True}}, FREEZE, "node-1") == ""
     live["node-4"] = {"unreachable": True, "msg": "timed out"}
-    assert "node-4 was unreachable: timed out" in decide.way_back_at_all(live, {}, FREEZE)
-    assert decide.way_back_at_all(live, {}, FREEZE, "node-2") == ""
-    assert "no member" in decide.way_back_at_all(live, {}, FREEZE, "node-9")
+    assert "node-4 was unreachable: timed out" in decide.way_back_at_all(live, {}, FREEZE, "node-1")
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-1", "node-2") == ""
+    assert "no member" in decide.way_back_at_all(live, {}, FREEZE, "node-1", "node-9")
 
 
 def test_histories_that_differ_are_seen_while_the_members_run():
@@ -200,12 +235,16 @@ def test_histories_that_differ_are_seen_while_the_members_run():
         return {"status": {"height": 12, "head_hash": "h12", "headers": headers}}
 
     live = {name: running(b10="h10", b11="h11") for name in MEMBERS}
-    assert decide.way_back_at_all(live, {}, FREEZE) == ""
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-1") == ""
     live["node-3"] = running(b10="h10", b11="x11")
-    assert "node-3: block 11 is x11 there and h11 is on the others" in decide.way_back_at_all(live, {}, FREEZE)
+    assert "node-3: block 11 is x11 there and h11 is on the others" in decide.way_back_at_all(
+        live, {}, FREEZE, "node-1"
+    )
     live["node-3"] = running(b10="x10", b11="h11")
-    assert "node-3: block 10 is x10 there and h10 was at the freeze" in decide.way_back_at_all(live, {}, FREEZE)
-    assert decide.way_back_at_all(live, {}, FREEZE, "node-2") == ""
+    assert "node-3: block 10 is x10 there and h10 was at the freeze" in decide.way_back_at_all(
+        live, {}, FREEZE, "node-1"
+    )
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-1", "node-2") == ""
 
 
 def test_a_stopped_member_is_asked_for_the_freeze_and_for_blocks_near_every_tip():

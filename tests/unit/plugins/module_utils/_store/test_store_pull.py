@@ -537,3 +537,66 @@ def test_a_marker_that_cannot_be_read_is_not_taken_for_none(pair: Pair) -> None:
     pair.marker().write_text("{")
     with pair.puller() as puller, pytest.raises(HalfCopyError, match=r"\.copying cannot be read"):
         puller.last()
+
+
+def test_a_hard_linked_backup_keeps_its_bytes_and_links_that_differ_converge(pair: Pair) -> None:
+    fill(pair)
+    pair.write("evm/one", b"1" * 500)
+    pair.write("evm/two", b"2" * 500)
+    with pair.puller() as puller:
+        puller.last()
+        backup = pair.base / "backup"
+        backup.mkdir()
+        for name in ("000001.sst", "MANIFEST"):
+            os.link(pair.target / "evm" / name, backup / name)
+        before = tree_of(backup)
+        os.unlink(pair.target / "evm/two")
+        os.link(pair.target / "evm/one", pair.target / "evm/two")
+        pair.write("evm/000001.sst", dice.randbytes(3 * MIB))
+        pair.write("evm/MANIFEST", b"n" * 500).chmod(0o600)
+        last = puller.last()
+    assert last.manifest
+    assert tree_of(backup) == before
+    assert (pair.target / "evm/two").read_bytes() == b"2" * 500
+    assert (pair.target / "evm/000001.sst").read_bytes() == (pair.source / "evm/000001.sst").read_bytes()
+
+
+def test_a_hard_linked_backup_keeps_its_mode_and_what_is_equal_is_not_fetched(pair: Pair) -> None:
+    fill(pair)
+    with pair.puller() as puller:
+        puller.last()
+        backup = pair.base / "backup"
+        backup.mkdir()
+        for name in ("000001.sst", "MANIFEST"):
+            os.link(pair.target / "evm" / name, backup / name)
+        mode = (backup / "MANIFEST").stat().st_mode
+        (pair.source / "evm/MANIFEST").chmod(0o600)
+        last = puller.last()
+    assert (last.files, last.bytes) == (1, 500)
+    assert (backup / "MANIFEST").stat().st_mode == mode
+    assert (pair.target / "evm/MANIFEST").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_that_has_nothing_to_change_marks_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(pair)
+    with pair.puller() as puller:
+        puller.last()
+        written: list[str] = []
+        monkeypatch.setattr(pull.Puller, "_mark", lambda _self, phase: written.append(phase))
+        assert not puller.last().changed
+        pair.write("evm/MANIFEST", b"m" * 600)
+        puller.last()
+    assert written == ["last"]
+
+
+def test_a_store_that_is_in_use_is_not_called_half_a_copy(pair: Pair) -> None:
+    fill(pair)
+    pair.target.mkdir()
+    held = os.open(pair.target, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pair.puller() as puller, pytest.raises(StoreError, match="to be closed"):
+            puller.last()
+    finally:
+        os.close(held)
+    assert not pair.marker().exists()

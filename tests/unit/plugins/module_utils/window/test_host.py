@@ -528,6 +528,21 @@ def test_it_follows_again(settings):
     assert os.readlink(wanted.current) == "follower"
 
 
+def test_a_joiner_whose_unit_would_not_start_on_half_a_copy_does_not_agree(settings):
+    wanted = joiner(settings)
+    built, systemd = machine(wanted, heights=[21])
+    os.makedirs(wanted.own_state, exist_ok=True)
+    with open(os.path.join(wanted.own_state, ".copying"), "w") as marker:
+        marker.write('{"/srv/reth": {"phase": "warm", "from": "10.0.0.1"}}')
+    with pytest.raises(HostError, match="the copy to /srv/reth was begun"):
+        built.check()
+    assert systemd.active
+    found = built.match(21, "h21", threading.Event())
+    assert isinstance(found, Failed)
+    assert "the copy to /srv/reth was begun" in found.reason
+    assert not os.path.lexists(f"{wanted.current}.commit")
+
+
 def test_a_joiner_that_was_never_sealed_takes_no_part(settings):
     built, _systemd = machine(joiner(settings))
     with pytest.raises(HostError, match="was never sealed"):

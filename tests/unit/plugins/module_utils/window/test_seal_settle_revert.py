@@ -170,6 +170,23 @@ def test_sealing_without_the_keys_names_the_stages(sealing, place):
         seal(sealing)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_link_that_the_account_put_in_the_way_gives_nothing_away(sealing, place):
+    _wanted, host = sealing
+    victim = place / "sbin"
+    victim.mkdir()
+    for link in (place / "home" / "raft", place / "home-seal"):
+        link.symlink_to(victim)
+        os.chown(link, 4711, 4711, follow_symlinks=False)
+    with pytest.raises(HaError, match=r"raft, found .* a link of user 4711"):
+        seal(sealing)
+    os.unlink(place / "home" / "raft")
+    with pytest.raises(HaError, match="home-seal is in the way of the sealing"):
+        seal(sealing)
+    assert (os.listdir(victim), victim.stat().st_uid) == ([], os.geteuid())
+    assert NODE in host.active
+
+
 def test_a_node_that_ended_and_was_collected_is_reported_by_its_log(sealing):
     _wanted, host = sealing
 
@@ -777,6 +794,46 @@ def test_cleaning_does_not_empty_somebody_elses_directory(place):
     with pytest.raises(RevertError, match=r"thesis\.txt"):
         _revert.clean(revert(place), run=host)
     assert (place / "home" / "raft" / "thesis.txt").exists()
+
+
+def half_a_copy(place):
+    (place / "state" / "ev-node").mkdir(exist_ok=True)
+    (place / "state" / "ev-node" / ".copying").write_text('{"/srv/data": {"phase": "last", "from": "10.0.0.2"}}')
+
+
+def test_a_sequencer_with_half_a_copy_stays_a_member_that_cannot_start(place):
+    cluster_member(place)
+    half_a_copy(place)
+    host = Host(place)
+    wanted = revert(place, sequencer=True)
+    _revert.stop(wanted, run=host)
+    assert _revert.clean(wanted, check=True, run=host).changes, "the run that is foretold copies before"
+    with pytest.raises(RevertError, match=r"found /srv/data, whose copy was begun .* run rollback again"):
+        _revert.clean(wanted, run=host)
+    assert mode_of(place) == "raft"
+    with pytest.raises(RevertError, match="found /srv/data, whose copy was begun"):
+        _revert.resume(wanted, run=host)
+    assert NODE not in host.active
+
+
+@pytest.mark.parametrize(("sequencer", "mode"), [(True, "single"), (False, "follower")])
+def test_nobody_is_started_on_half_a_copy(place, sequencer, mode):
+    switch_to(place, mode)
+    half_a_copy(place)
+    host = Host(place)
+    host.active.clear()
+    with pytest.raises(RevertError, match="so it was not started"):
+        _revert.start(revert(place, sequencer=sequencer), run=host)
+    assert host.active == set()
+
+
+def test_half_a_copy_does_not_keep_a_joiner_in_the_cluster(place):
+    cluster_member(place)
+    half_a_copy(place)
+    host = Host(place)
+    host.active.clear()
+    _revert.clean(revert(place), run=host)
+    assert mode_of(place) == "follower"
 
 
 def test_the_sequencer_starts_only_when_it_is_clean(place):
