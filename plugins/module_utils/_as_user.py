@@ -27,10 +27,11 @@ class AsUserError(HaError):
 
 
 class Outcome(t.NamedTuple):
-    """Exit code and standard error (empty where it was not to be kept)."""
+    """Exit code and both streams (empty where they were not to be kept)."""
 
     rc: int
     stderr: str
+    stdout: str = ""
 
 
 class UserRunner(t.Protocol):
@@ -55,6 +56,7 @@ def run_as(argv: Sequence[str], user: str, *, home: str, keep_output: bool = Tru
     With ``keep_output`` off both streams go to /dev/null, for commands that print secrets.
     """
     account = _entry(user)
+    stream = subprocess.PIPE if keep_output else subprocess.DEVNULL
     switch: dict[str, t.Any] = {}
     if account.pw_uid != os.geteuid():
         groups = os.getgrouplist(user, account.pw_gid)
@@ -63,8 +65,8 @@ def run_as(argv: Sequence[str], user: str, *, home: str, keep_output: bool = Tru
         done = subprocess.run(
             list(argv),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE if keep_output else subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
             timeout=timeout,
             check=False,
             cwd=home,
@@ -77,7 +79,8 @@ def run_as(argv: Sequence[str], user: str, *, home: str, keep_output: bool = Tru
     except (OSError, subprocess.SubprocessError) as exc:
         text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise AsUserError(f"{argv[0]} cannot be run as {user}: {text}; run this with become, check the binary") from exc
-    return Outcome(done.returncode, (done.stderr or b"").decode(errors="replace"))
+    told, said = (text.decode(errors="replace") for text in (done.stderr or b"", done.stdout or b""))
+    return Outcome(done.returncode, told, said)
 
 
 @contextlib.contextmanager

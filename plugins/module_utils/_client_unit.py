@@ -39,6 +39,9 @@ _KINDS = (
     Kind("geth", "geth", ("nodekey", "nodes", "transactions.rlp", "blobpool")),
 )
 
+# The flag of geth that says how much space has to stay free.
+_NO_PLACE = "datadir.minfreedisk"
+
 
 class ClientUnit(t.NamedTuple):
     """What a copy has to know of a client; ``exclude`` are patterns, ``bytes`` what the copied files take on disk."""
@@ -66,7 +69,8 @@ def read(unit: str, *, host: Host | None = None) -> ClientUnit:
             f"Expected --datadir with an absolute path in the command line of {unit}.service, found "
             f"{data_dir or 'none'}; add it there"
         )
-    elsewhere = sorted({word.partition("=")[0] for word in raw["arguments"] if word.lstrip("-").startswith("datadir.")})
+    flags = sorted({word.partition("=")[0] for word in raw["arguments"]})
+    elsewhere = [flag for flag in flags if flag.lstrip("-").startswith("datadir.") and flag.lstrip("-") != _NO_PLACE]
     if elsewhere:
         raise ClientUnitError(
             f"Expected all data of {unit}.service below {data_dir}, found {', '.join(elsewhere)}: a copy would be half "

@@ -22,10 +22,10 @@ import time
 import typing as t
 
 from . import _node_flags, _unit_file
+from ._as_user import AsUserError, passing_home, run_as
 from ._errors import HaError
 from ._files import read_bytes, read_link, sha256_file
 from ._proc import stat_fields
-from ._process import ProcessError
 from ._process import run as _run
 from ._rpc import NodeClient, RpcError
 from ._systemd import show
@@ -34,6 +34,7 @@ from ._wait import SYSTEM_CLOCK, wait_until
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ._as_user import Outcome, UserRunner
     from ._process import Runner
     from ._wait import Clock
 
@@ -61,6 +62,7 @@ class Host(t.NamedTuple):
     """Where to look; tests give another root and other answers."""
 
     run: Runner = _run
+    run_as: UserRunner = run_as
     proc: str = "/proc"
     etc_systemd: str = "/etc/systemd/system"
 
@@ -138,8 +140,8 @@ def probe(request: Mapping[str, t.Any], *, host: Host | None = None) -> dict[str
     """Return what needs the node's settings: keys, genesis, binary, and what the running node answers.
 
     ``request`` has ``binary``, ``exe_pid``, ``home``, ``signer_file``, ``paths`` {name: path}, ``rpc_address``,
-    ``patience_s``, ``stale_s``, ``is_node``, ``raft_flags``, ``uid``, ``gid``, ``groups``; missing things are null in
-    the answer.
+    ``patience_s``, ``stale_s``, ``is_node``, ``raft_flags``, ``user``, ``uid``, ``gid``, ``groups``; missing things are
+    null in the answer.
     """
     host = host or Host()
     home = str(request.get("home") or "")
@@ -150,9 +152,9 @@ def probe(request: Mapping[str, t.Any], *, host: Host | None = None) -> dict[str
         "binary_sha256": _sha256(binary),
         "running_sha256": _sha256(running) if running else None,
         # A program that is none of ev-node's is not run to see what it says.
-        "binary_version": _version(binary, host.run) if request.get("is_node", True) else None,
+        "binary_version": _version(request, host.run_as) if request.get("is_node", True) else None,
         "binary_executable": _as_account(request, lambda: os.access(binary, os.X_OK)) if binary else None,
-        "binary_raft_flags": _raft_flags(binary, host.run) if request.get("raft_flags") else None,
+        "binary_raft_flags": _raft_flags(request, host.run_as) if request.get("raft_flags") else None,
         "genesis": _genesis(genesis_path),
         "node_key_present": os.path.exists(os.path.join(home, "config", "node_key.json")),
         "signer": _signer(request.get("signer_file")),
@@ -300,13 +302,15 @@ def _process(pid: int, host: Host) -> dict[str, t.Any] | None:
     exe = read_link(f"{base}/exe") or ""
     environment = _environment(read_bytes(f"{base}/environ") or b"")
     status = _text(f"{base}/status")
+    uid = _status_id(status, "Uid:")
     return {
         "pid": pid,
         "argv": [word.decode("utf-8", "surrogateescape") for word in raw[:-1].split(b"\0")],
         "exe": exe.replace(" (deleted)", ""),
         "exe_deleted": exe.endswith(" (deleted)"),
         "cwd": read_link(f"{base}/cwd"),
-        "uid": _status_id(status, "Uid:"),
+        "uid": uid,
+        "user": _user_of(uid),
         "gid": _status_id(status, "Gid:"),
         "home": environment.get("HOME"),
         "db_path": environment.get("DB_PATH"),
@@ -331,6 +335,13 @@ def _status_id(status: str, label: str) -> int | None:
         if line.startswith(label):
             return int(line.split()[1])
     return None
+
+
+def _user_of(uid: int | None) -> str | None:
+    try:
+        return None if uid is None else pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
 
 
 def _confined(path: str) -> str | None:
@@ -407,31 +418,40 @@ def _sha256(path: str | None) -> str | None:
     return sha256_file(path)
 
 
-def _version(binary: str, run: Runner) -> str | None:
-    """Return the version a binary prints; a build without one exits 1, and then its checksum has to do."""
-    if not binary or not os.access(binary, os.X_OK):
+def _told(request: Mapping[str, t.Any], arguments: list[str], run: UserRunner) -> Outcome | None:
+    """Return what the program answers to the node's account; None where that is not known or cannot run it.
+
+    To root only where the node is root's: an account may have chosen or replaced the program that it runs.
+    """
+    binary, user = str(request.get("binary") or ""), request.get("user")
+    if not user or not binary or not os.access(binary, os.X_OK):
         return None
     try:
-        done = run([binary, "version"], timeout=10)
-    except ProcessError:
+        with passing_home(user) as home:
+            return run([binary, *arguments], user, home=home, timeout=10)
+    except (AsUserError, OSError):
+        return None
+
+
+def _version(request: Mapping[str, t.Any], run: UserRunner) -> str | None:
+    """Return the version a binary prints; a build without one exits 1, and then its checksum has to do."""
+    done = _told(request, ["version"], run)
+    if done is None or done.rc != 0:
         return None
     for line in done.stdout.splitlines():
         label, colon, value = line.partition("version:")
-        if done.rc == 0 and colon and label.strip() and value.strip():
+        if colon and label.strip() and value.strip():
             return value.strip()
     return None
 
 
-def _raft_flags(binary: str, run: Runner) -> list[str] | None:
+def _raft_flags(request: Mapping[str, t.Any], run: UserRunner) -> list[str] | None:
     """Return the names of the program's Raft settings, as its help lists them; None where it lists none of the node."""
-    if not binary or not os.access(binary, os.X_OK):
-        return None
-    try:
-        done = run([binary, "start", "--help"], timeout=10)
-    except ProcessError:
+    done = _told(request, ["start", "--help"], run)
+    if done is None or done.rc != 0:
         return None
     told = done.stdout + done.stderr
-    return sorted(set(_RAFT_FLAG.findall(told))) if done.rc == 0 and _NODE_FLAG in told else None
+    return sorted(set(_RAFT_FLAG.findall(told))) if _NODE_FLAG in told else None
 
 
 def _genesis(path: str) -> dict[str, t.Any] | None:

@@ -8,13 +8,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import re
 import typing as t
 import urllib.error
 import urllib.request
 
 from ._errors import HaError
 from ._rpc import bare_hex
+
+_HEX = re.compile(r"(0x)?[0-9a-fA-F]+\Z")
 
 
 class ExecutionError(HaError):
@@ -48,7 +52,13 @@ class ExecutionClient:
         found = self._call("eth_getBlockByNumber", [name, False])
         if not isinstance(found, dict):
             raise ExecutionError(f"{self.url} has no block {name}")
-        return {"height": int(found["number"], 16), "hash": bare_hex(found["hash"])}
+        number, digest = found.get("number"), found.get("hash")
+        if not all(isinstance(value, str) and _HEX.match(value) for value in (number, digest)):
+            raise ExecutionError(
+                f"Expected number and hash of block {name} from {self.url} in hex, found {number!r} and {digest!r}; "
+                "check that an execution client answers there"
+            )
+        return {"height": int(str(number), 16), "hash": bare_hex(digest)}
 
     def version(self) -> str:
         """Return what the client calls itself."""
@@ -56,15 +66,15 @@ class ExecutionClient:
 
     def _call(self, method: str, params: list[t.Any]) -> t.Any:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.url, data=body, headers={"Content-Type": "application/json"})
         try:
+            request = urllib.request.Request(self.url, data=body, headers={"Content-Type": "application/json"})
             # An empty proxy table: a proxy of the environment must not see questions to this host.
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with opener.open(request, timeout=self._timeout) as answer:
                 parsed = json.load(answer)
         except urllib.error.HTTPError as exc:
             raise ExecutionError(f"{self.url} answered {exc.code} to {method}") from exc
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, http.client.HTTPException) as exc:
             raise ExecutionError(f"{self.url} gave no answer to {method}: {getattr(exc, 'reason', exc)}") from exc
         if not isinstance(parsed, dict) or parsed.get("error"):
             raise ExecutionError(
@@ -81,6 +91,6 @@ def facts(url: str, *, timeout: float = 2.0) -> dict[str, t.Any]:
         found["version"] = client.version()
         found["genesis_hash"] = client.block(0)["hash"]
         found.update(client.block(None))
-    except (HaError, KeyError, TypeError, ValueError) as exc:
-        found["reason"] = exc.message if isinstance(exc, HaError) else f"{url} gave an answer of another shape: {exc!r}"
+    except ExecutionError as exc:
+        found["reason"] = exc.message
     return found

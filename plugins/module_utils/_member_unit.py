@@ -22,7 +22,7 @@ from ._discovery import DROP_IN
 from ._errors import HaError
 from ._files import fingerprint, fsync_dir, make_dirs, read_bytes, read_link, remove_files, switch_link, write_atomic
 from ._half_copy import marker_path
-from ._node_flags import is_secret
+from ._node_flags import secret_assignment
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def _drop_in_text(plan: Plan) -> str:
         "ExecStart=",
         *_common_service(plan),
     ]
-    return "\n".join(lines) + "\n"
+    return _lines_text(plan, lines)
 
 
 def _joiner_text(plan: Plan) -> str:
@@ -172,22 +172,34 @@ def _joiner_text(plan: Plan) -> str:
     if profile.get("limit_nofile"):
         lines.append(f"LimitNOFILE={profile['limit_nofile']}")
     lines += ["", *_hardening(plan), "", "[Install]", "WantedBy=multi-user.target"]
+    return _lines_text(plan, lines)
+
+
+def _lines_text(plan: Plan, lines: Sequence[str]) -> str:
+    # The account of a running node chooses the names of its program and of its directory: a line break in one of them
+    # would let it write settings of its own into a unit that root loads.
+    for line in lines:
+        if any(char in line for char in "\n\r\0"):
+            raise MemberUnitError(
+                f"Expected no line break in {line.partition('=')[0]}= of {plan.unit}.service, found {line!r}; "
+                "rename that path, and find out who gave it its name"
+            )
     return "\n".join(lines) + "\n"
 
 
 def _environment(plan: Plan) -> tuple[list[str], list[str]]:
     """Return the variables for the unit, and those for the file that only root reads."""
-    declared = list(plan.profile.get("environment") or [])
-    secret = [item for item in plan.secret_environment if is_secret(item.partition("=")[0])]
+    # Of two with one name the last counts, and a file would win over it.
+    declared = {item.partition("=")[0]: item for item in plan.profile.get("environment") or []}
+    wanted = {name for name, item in declared.items() if secret_assignment(item)}
+    secret = [item for item in plan.secret_environment if item.partition("=")[0] in wanted]
     given = {item.partition("=")[0] for item in secret}
-    wanted = {item.partition("=")[0] for item in declared if is_secret(item.partition("=")[0])}
     if plan.role == "joiner" and wanted - given:
         raise MemberUnitError(
             f"the sequencer's unit sets {', '.join(sorted(wanted - given))}, and the profile holds fingerprints only; "
             "pass secret_environment from sequencer_info with material=true"
         )
-    public = [item for item in declared if not is_secret(item.partition("=")[0])]
-    return list({item.partition("=")[0]: item for item in public}.values()), secret
+    return [item for name, item in declared.items() if name not in wanted], secret
 
 
 def _hardening(plan: Plan) -> list[str]:

@@ -45,6 +45,8 @@ _PREFIXES = ("evnode.", "rollkit.")
 _SECRET_NAME = re.compile(r"token|secret|passwo?rd|passphrase|api[_-]?key|private[_-]?key|mnemonic|credential", re.I)
 # A file's name is no secret, what is in the file is.
 _FILE_NAME = re.compile(r"[_-](file|path|dir)$|^file$", re.I)
+# What stands before the host of a URL: an account, a password, a token.
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
 
 
 class FlagError(HaError):
@@ -143,47 +145,67 @@ def is_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(last)) and not _FILE_NAME.search(last)
 
 
+def holds_secret(name: str, value: t.Any) -> bool:
+    """Tell whether what is set under this name is a secret: by the name, or by a URL that lets somebody in."""
+    return is_secret(name) or bool(_USERINFO.search(str(value)))
+
+
 def masked(value: str) -> str:
     """Return what may be shown of a secret: equal secrets look equal."""
     return fingerprint(value.encode()) if value else ""
 
 
+def shown(name: str, value: t.Any) -> t.Any:
+    """Return what may be shown of a setting: a secret's fingerprint, of a URL all but who is let in."""
+    if isinstance(value, dict):
+        return {key: shown(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shown(name, inner) for inner in value]
+    if is_secret(name):
+        return value if value in (None, "") else masked(str(value))
+    return _USERINFO.sub(lambda found: masked(found[0]), value) if isinstance(value, str) else value
+
+
 def mask_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with the values of secret flags replaced by their fingerprints."""
-    shown: list[str] = []
+    found: list[str] = []
     hide_next = False
     for word in arguments:
         if hide_next:
-            shown.append(masked(word))
+            found.append(masked(word))
             hide_next = False
             continue
         name, equals, value = word.partition("=")
         if word.startswith("--") and is_secret(name[2:]):
-            shown.append(f"{name}={masked(value)}" if equals else word)
+            found.append(f"{name}={masked(value)}" if equals else word)
             hide_next = not equals
         else:
-            shown.append(word)
-    return shown
+            found.append(shown("", word))
+    return found
 
 
 def secret_flags(arguments: Sequence[str]) -> list[str]:
     """Return the names of flags on this command line whose values are secrets."""
-    names = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    return sorted({name for name in names if is_secret(name[2:])})
+    found = set()
+    for word, following in zip(arguments, [*arguments[1:], ""]):
+        name, equals, value = word.partition("=")
+        if word.startswith("--") and holds_secret(name[2:], value if equals else following):
+            found.add(name)
+    return sorted(found)
+
+
+def secret_assignment(assignment: str) -> bool:
+    """Tell whether ``NAME=value`` of an environment holds a secret."""
+    name, _equals, value = assignment.partition("=")
+    return holds_secret(name, value)
 
 
 def mask_environment(assignments: Sequence[str]) -> list[str]:
     """Return ``NAME=value`` assignments with the values of secret variables replaced by their fingerprints."""
-    shown = []
-    for assignment in assignments:
-        name, _equals, value = assignment.partition("=")
-        shown.append(f"{name}={masked(value)}" if is_secret(name) else assignment)
-    return shown
+    pairs = [assignment.partition("=") for assignment in assignments]
+    return [f"{name}{equals}{shown(name, value)}" for name, equals, value in pairs]
 
 
 def mask_settings(settings: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return dotted settings with secret values replaced by their fingerprints."""
-    return {
-        key: masked(str(value)) if is_secret(key) and value not in (None, "") else value
-        for key, value in settings.items()
-    }
+    """Return settings, dotted or nested, with secret values replaced by their fingerprints."""
+    return {key: shown(key, value) for key, value in settings.items()}

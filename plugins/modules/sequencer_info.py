@@ -90,7 +90,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sequencer:
-  description: The profile. Secret values are shown as fingerprints.
+  description:
+    - The profile. Secret values are shown as fingerprints, and so is what stands before the C(@) of a URL.
   returned: success
   type: dict
   contains:
@@ -149,7 +150,9 @@ sequencer:
       description: Checksum of the program.
       type: str
     binary_version:
-      description: What the program calls its version; null for builds without one.
+      description:
+        - What the program calls its version, asked as the account that runs it; null for builds without one, and where
+          that account has no name on this host.
       type: str
     argv:
       description: The whole command line, secret values as fingerprints.

@@ -48,7 +48,7 @@ RAFT_SETTINGS = frozenset(
 )  # fmt: skip
 _LOWEST_SECONDS = 0.005
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
-_MASKED = re.compile(r"sha256:[0-9a-f]{12}\Z")
+_MASKED = re.compile(r"sha256:[0-9a-f]{12}(@|\Z)")
 _LISTENERS = ("rpc.address", "instrumentation.prometheus_listen_addr", "instrumentation.pprof_listen_addr")
 
 
@@ -461,27 +461,28 @@ class _Builder:
         found = []
         for key, text in self.line.flags.items():
             flag = self.line.spellings[key]
-            shown = _node_flags.masked(text) if _node_flags.is_secret(key) else text
+            shown = _node_flags.shown(key, text)
             if key == "clear_cache":
                 found.append(_conflict(flag, shown, "dropped: members keep their cache"))
             elif key in wanted and _flag_text(_effective.typed(key, text)) != _flag_text(wanted[key]):
                 found.append(
                     _conflict(flag, shown, f"not carried over: members use {_flag_text(wanted[key]) or 'nothing'}")
                 )
-            elif _node_flags.is_secret(key):
+            elif _node_flags.holds_secret(key, text):
                 found.append(_conflict(flag, shown, "moved from the command line into evnode.yaml"))
         if self.line.positional:
             found.append(
                 _conflict(" ".join(self.line.positional), "", "not carried over: the node takes no such argument")
             )
         if not self.me.sequencer:
-            for word in self._application():
+            words = self._application()
+            for word, told in zip(words, _node_flags.mask_arguments(words), strict=True):
                 if re.search(rf"(?<![0-9A-Fa-f.:]){re.escape(self.sequencer.address)}(?![0-9A-Fa-f.])", word):
-                    name = word.partition("=")[0]
+                    name, _equals, value = told.partition("=")
                     found.append(
                         _conflict(
                             name,
-                            _node_flags.mask_arguments([word])[0].partition("=")[2] or word,
+                            value or told,
                             f"names the sequencer's own address; set evnode_application_flags on {self.me.name}",
                         )
                     )
@@ -517,14 +518,4 @@ def redacted(text: str) -> str:
     header = "".join(
         line + "\n" for line in text.splitlines() if line.startswith("#") and "evnode.sequencer_ha" in line
     )
-    return header + _node_yaml.dump(t.cast("dict[str, t.Any]", _redact(document)))
-
-
-def _redact(value: t.Any, name: str = "") -> t.Any:
-    if isinstance(value, dict):
-        return {key: _redact(inner, str(key)) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_redact(inner, name) for inner in value]
-    if _node_flags.is_secret(name) and value not in (None, ""):
-        return _node_flags.masked(str(value))
-    return value
+    return header + _node_yaml.dump(_node_flags.mask_settings(document))

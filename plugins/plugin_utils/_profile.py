@@ -55,12 +55,12 @@ _SPAN_SECONDS = {
 
 
 def execution_client(flags: Sequence[str]) -> dict[str, str | None] | None:
-    """Return the execution client that a node with these flags drives, None where it drives none."""
+    """Return the execution client that a node with these flags drives, None where it drives none. Holds no secrets."""
     if not any(word.partition("=")[0] in _EVM_FLAGS for word in flags):
         return None
 
     def value(name: str, default: str | None = None) -> str | None:
-        return _node_flags.application_value(flags, [f"evm.{name}"]) or default
+        return _node_flags.shown("", _node_flags.application_value(flags, [f"evm.{name}"])) or default
 
     return {
         "eth_url": value("eth-url", "http://localhost:8545"),
@@ -174,6 +174,8 @@ class Reading:
             "stale_s": self._stale_s(),
             "is_node": self._is_node,
             "raft_flags": bool(process) and self._alone and self._is_node,
+            # Who runs the program may have chosen it, so that no other account may be made to run it.
+            "user": process["user"] if process else account["user"],
             "uid": account["uid"],
             "gid": account["gid"],
             "groups": account["groups"],
@@ -275,7 +277,7 @@ class Reading:
         return {
             "base": self.raw["yaml"].get("content") or "",
             "arguments": base64.b64encode(json.dumps(self.arguments).encode()).decode(),
-            "environment": [item for item in declared if _node_flags.is_secret(item.partition("=")[0])],
+            "environment": [item for item in declared if _node_flags.secret_assignment(item)],
         }
 
     def _value(self, key: str) -> t.Any:

@@ -20,7 +20,7 @@ import typing as t
 
 from .. import _files, _systemd
 from .._errors import HaError
-from .._execution import ExecutionClient
+from .._execution import ExecutionClient, ExecutionError
 from .._half_copy import unfinished
 from .._intake import close_intake, intake_table, open_intake
 from .._proc import LISTEN, tcp_sockets
@@ -294,9 +294,8 @@ class Machine:
             return ""
         try:
             block = ExecutionClient(self.settings.execution_rpc, timeout=2.0).block(None)
-        except (HaError, KeyError, TypeError, ValueError) as exc:
-            told = getattr(exc, "message", exc)
-            raise HostError(f"its execution client does not tell its newest block: {told}") from exc
+        except ExecutionError as exc:
+            raise HostError(f"its execution client does not tell its newest block: {exc.message}") from exc
         if block["height"] != n:
             raise HostError(f"its execution client is at block {block['height']}, its node stopped at {n}")
         return str(block["hash"])

@@ -43,7 +43,9 @@ def unit(folder: Path, exec_start: str, **properties: str) -> _client_unit.Clien
     return _client_unit.read("client", host=host)
 
 
-@pytest.mark.parametrize("flag", ["--datadir {}", "--datadir={}", "-datadir={}"])
+@pytest.mark.parametrize(
+    "flag", ["--datadir {}", "--datadir={}", "-datadir={}", "--datadir={} --datadir.minfreedisk=5000"]
+)
 def test_what_is_copied_of_geth(tmp_path: Path, flag: str) -> None:
     (tmp_path / "geth" / "chaindata").mkdir(parents=True)
     (tmp_path / "geth" / "chaindata" / "000001.sst").write_bytes(b"x" * 5000)
@@ -146,6 +148,17 @@ def test_a_client_that_never_answers_keeps_its_node_stopped(monkeypatch: pytest.
     units = Units(monkeypatch, silent_for=10_000)
     with pytest.raises(UnitError, match=r"reth\.service runs and does not answer within 120 s: refused"):
         _client_service.start(CLIENT, run=units, clock=units)
+
+
+def test_what_answers_like_no_client_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, recorded_node: t.Any, commands: t.Any
+) -> None:
+    node = recorded_node("single")
+    node.find = lambda *_question: {"status": 200, "body": '{"result": {"number": 7}}'}
+    commands.answer(["systemctl", "show"], "ActiveState=active\n")
+    monkeypatch.setattr(_client_service, "_ANSWER_S", 0.1)
+    with pytest.raises(UnitError, match=r"Expected number and hash of block latest .* found 7 and None"):
+        _client_service.start(Client("reth", node.address), run=commands)
 
 
 def test_a_client_is_stopped_and_started_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _as_user, _unit_file
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _discovery as discovery
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _unit_file
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import RpcError
 
@@ -83,6 +83,7 @@ def test_the_running_process_wins_over_the_unit(fake: FakeHost) -> None:
     raw = fake.read()
     assert raw["arguments"] == ["start", "--home", str(fake.home), "--x=a b"]
     assert (raw["binary"], raw["home"], raw["source"]) == ("/opt/node", str(fake.home), "process")
+    assert (raw["process"]["uid"], raw["process"]["user"]) == (os.getuid(), USER)
     assert raw["unit_settings"]["exec_start"] == ["/opt/node", "start", "--home", "/elsewhere"]
 
 
@@ -106,6 +107,12 @@ def test_the_start_of_a_process_is_read_past_a_name_with_blanks(fake: FakeHost) 
     fake.unit("[Service]\nExecStart=/opt/node start\n")
     fake.process(["/opt/node", "start", f"--home={fake.home}"], "/opt/node")
     assert fake.read()["process"]["started"] == 1000000 + 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_process_of_an_account_without_a_name(fake: FakeHost) -> None:
+    fake.process(["/opt/node", "start"], "/opt/node")
+    (fake.root / "proc" / "77" / "status").write_text("Uid:\t54321\t54321\n")
+    assert (fake.read()["process"]["uid"], fake.read()["process"]["user"]) == (54321, None)
 
 
 def test_a_replaced_program_is_told(fake: FakeHost) -> None:
@@ -250,17 +257,60 @@ HELP = """Flags:
 """
 
 
-def test_the_programs_help_tells_what_it_knows_of_raft(tmp_path: Path, commands: t.Any) -> None:
-    program = tmp_path / "node"
-    program.write_text("")
-    program.chmod(0o755)
-    commands.answer([str(program), "start", "--help"], HELP)
-    assert discovery._raft_flags(str(program), commands) == ["raft.enable", "raft.snap_count"]
-    commands.answer([str(program), "start", "--help"], "--evnode.p2p.peers string")
-    assert discovery._raft_flags(str(program), commands) == []
+class Program:
+    """A program that anybody may run, with recorded answers and what it was asked, by whom and in which home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "node"
+        self.path.write_text("")
+        self.path.chmod(0o755)
+        self.answers: dict[str, _as_user.Outcome] = {}
+        self.asked: list[tuple[str, str, bool]] = []
+
+    def __call__(
+        self, argv: Sequence[str], user: str, *, home: str, keep_output: bool = True, timeout: float = 60
+    ) -> _as_user.Outcome:
+        assert (argv[0], keep_output, timeout) == (str(self.path), True, 10)
+        question = " ".join(argv[1:])
+        self.asked.append((question, user, os.listdir(home) == []))
+        return self.answers[question]
+
+    def probe(self, user: str | None = USER) -> dict[str, t.Any]:
+        """Probe a host that has nothing but this program."""
+        request = {"binary": str(self.path), "user": user, "raft_flags": True, "uid": None}
+        return discovery.probe(request, host=discovery.Host(run_as=self))
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    found = Program(tmp_path)
+    found.answers = {
+        "version": _as_user.Outcome(0, "", "evm version: v1.1.1\n"),
+        "start --help": _as_user.Outcome(0, "", HELP),
+    }
+    return found
+
+
+def test_the_programs_help_tells_what_it_knows_of_raft(program: Program) -> None:
+    assert program.probe()["binary_raft_flags"] == ["raft.enable", "raft.snap_count"]
+    program.answers["start --help"] = _as_user.Outcome(0, "--evnode.p2p.peers string")
+    assert program.probe()["binary_raft_flags"] == []
     for unknown, code in (("unknown command", 1), ("a program that hides its flags", 0)):
-        commands.answer([str(program), "start", "--help"], unknown, rc=code)
-        assert discovery._raft_flags(str(program), commands) is None
+        program.answers["start --help"] = _as_user.Outcome(code, unknown)
+        assert program.probe()["binary_raft_flags"] is None
+
+
+def test_the_program_is_asked_as_the_nodes_account_in_an_empty_home(program: Program) -> None:
+    assert program.probe()["binary_version"] == "v1.1.1"
+    assert program.asked == [("version", USER, True), ("start --help", USER, True)]
+    program.answers["version"] = _as_user.Outcome(1, "no version: built without")
+    assert program.probe()["binary_version"] is None
+
+
+@pytest.mark.parametrize("user", ["no-such-account", "54321", None])
+def test_a_program_of_an_unknown_account_is_not_run_at_all(program: Program, user: str | None) -> None:
+    found = program.probe(user)
+    assert (found["binary_version"], found["binary_raft_flags"], program.asked) == (None, None, [])
 
 
 @pytest.mark.parametrize(

@@ -273,10 +273,28 @@ def test_secrets_of_the_environment_go_into_a_file_of_root(tree: Tree) -> None:
     assert member_unit.put(plan).changed is False
 
 
+def test_who_a_url_lets_in_goes_into_the_file_of_root(tree: Tree) -> None:
+    url = "https://account:canary@host/"
+    tree.profile["environment"] += ["DB_URL=https://sha256:0123456789ab@host/", "LATER=https://u@host/", "LATER=plain"]
+    plan = tree.plan("joiner", secret_environment=[f"DB_URL={url}", "LATER=https://u@host/"])
+    member_unit.put(plan)
+    declared = _unit_file.environment_assignments(settings_of(plan).all("Service", "Environment"))
+    assert declared == ["PLAIN=50%% of it", "LATER=plain"]
+    with open(plan.environment_path, encoding="utf-8") as handle:
+        assert _unit_file.parse_environment_file(handle.read()) == {"DB_URL": url}
+
+
 def test_a_fingerprint_is_never_written_in_the_place_of_a_secret(tree: Tree) -> None:
     tree.profile["environment"].append("API_TOKEN=sha256:0123456789ab")
     with pytest.raises(member_unit.MemberUnitError, match=r"API_TOKEN.*material=true"):
         member_unit.put(tree.plan("joiner"))
+
+
+@pytest.mark.parametrize("setting", ["binary", "working_directory"])
+def test_a_path_cannot_write_a_setting_of_its_own(tree: Tree, setting: str) -> None:
+    tree.profile[setting] = "/srv/node\nUser=root"
+    with pytest.raises(member_unit.MemberUnitError, match=r"no line break in (ExecStart|WorkingDirectory)= of chain"):
+        member_unit.unit_text(tree.plan("joiner"))
 
 
 def test_a_unit_that_was_there_before_comes_back(tree: Tree) -> None:

@@ -78,6 +78,40 @@ def test_masked_environment_keeps_what_is_no_secret() -> None:
     assert "hush" not in flags.mask_environment(["API_TOKEN=hush"])[0]
 
 
+CANARY = "https://account:c@nary@host:26658/path?by=a@b"
+
+
+def test_a_url_shows_its_host_and_not_who_is_let_in() -> None:
+    shown = flags.shown("da.address", CANARY)
+    assert shown.startswith("https://sha256:") and shown.endswith("@host:26658/path?by=a@b")
+    assert shown == flags.shown("other", CANARY), "equal secrets look equal"
+    assert shown != flags.shown("da.address", CANARY.replace("c@nary", "other"))
+    assert "nary" not in flags.shown("x", f"http://10.0.0.1:1,{CANARY}")
+
+
+@pytest.mark.parametrize(
+    "value", ["https://host:1/a?by=a@b", "node-2@10.0.0.2:5001", "/ip4/10.0.0.9/tcp/7676/p2p/X", "", 7, True, None]
+)
+def test_what_lets_nobody_in_is_shown_as_it_is(value: object) -> None:
+    assert flags.shown("da.address", value) == value
+    assert not flags.holds_secret("da.address", value)
+
+
+def test_urls_are_masked_wherever_names_are() -> None:
+    words = ["start", f"--evnode.da.address={CANARY}", "--db-url", CANARY, "--db-name=x", f"--api.token={CANARY}"]
+    assert "nary" not in " ".join(flags.mask_arguments(words))
+    assert flags.secret_flags(words) == ["--api.token", "--db-url", "--evnode.da.address"]
+    assert "nary" not in flags.mask_environment([f"DB_URL={CANARY}"])[0]
+    assert [flags.secret_assignment(item) for item in (f"DB_URL={CANARY}", "API_TOKEN=x", "A=1")] == [True, True, False]
+    nested = flags.mask_settings({"da.address": CANARY, "app": {"urls": [CANARY, 7], "token": ["hush"]}})
+    assert "nary" not in str(nested) and "hush" not in str(nested)
+    assert nested["app"]["urls"][1] == 7
+
+
+def test_what_was_masked_once_is_still_known_as_a_secret() -> None:
+    assert flags.secret_assignment(flags.mask_environment([f"DB_URL={CANARY}"])[0])
+
+
 def test_an_application_flag_is_found_in_both_spellings() -> None:
     assert flags.application_value(["--evm.jwt-secret-file", "/a"], flags.JWT_FLAGS) == "/a"
     assert flags.application_value(["--evm.jwt-secret-file=/a", "--evm.jwt-secret-file=/b"], flags.JWT_FLAGS) == "/b"

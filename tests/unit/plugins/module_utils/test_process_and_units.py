@@ -104,15 +104,17 @@ def test_own_network_is_not_entered(tmp_path):
 
 def test_a_command_as_the_user_has_an_almost_empty_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HEIGHT", "7")
-    script = "import os, sys; sys.stderr.write(','.join(sorted(os.environ)) + ' ' + os.getcwd()); sys.exit(4)"
+    script = (
+        "import os, sys; print('v1'); sys.stderr.write(','.join(sorted(os.environ)) + ' ' + os.getcwd()); sys.exit(4)"
+    )
     me = pwd.getpwuid(os.geteuid()).pw_name
     done = _as_user.run_as([sys.executable, "-c", script], me, home=str(tmp_path))
     names, folder = done.stderr.split(" ")
-    assert done.rc == 4
+    assert (done.rc, done.stdout) == (4, "v1\n")
     assert set(names.split(",")) - {"LC_CTYPE"} == {"HOME", "LC_ALL", "NO_COLOR", "PATH"}
     assert Path(folder) == tmp_path
     silent = _as_user.run_as([sys.executable, "-c", script], me, home=str(tmp_path), keep_output=False)
-    assert silent == (4, "")
+    assert silent == (4, "", "")
 
 
 def test_a_user_that_does_not_exist():

@@ -14,7 +14,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _status
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _execution, _status
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._execution import ExecutionClient, ExecutionError
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._rpc import NodeClient, RpcError, bare_hex, hash_text
 
@@ -272,6 +273,42 @@ def test_execution_client(recorded_node):
         "syncing": False,
     }
     assert asked == ["latest", "safe", "finalized", "0x28", "0x63"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"garbage\r\n", "gave no answer to eth_getBlockByNumber: garbage"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", "gave no answer to eth_getBlockByNumber: IncompleteRead"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "gave no answer to eth_getBlockByNumber: Expecting value"),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"result": {"number": "0x1"}}', "found '0x1' and None"),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"result": {"number": 1, "hash": "0x1"}}', "found 1 and '0x1'"),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"result": {"number": "one", "hash": "0x1"}}', "found 'one' and '0x1'"),
+    ],
+)
+def test_execution_client_that_answers_something_else(answer, words):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def reply() -> None:
+            with other.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        try:
+            with pytest.raises(ExecutionError) as caught:
+                ExecutionClient(f"127.0.0.1:{other.getsockname()[1]}").block(None)
+        finally:
+            thread.join()
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["://nowhere", "http://127.0.0.1:port"])
+def test_execution_client_at_no_address(url):
+    assert "gave no answer to web3_clientVersion" in _execution.facts(url)["reason"]
 
 
 def test_execution_client_that_is_down(recorded_node):

@@ -317,6 +317,23 @@ def test_a_diff_shows_fingerprints() -> None:
         assert "sha256:" in shown
 
 
+def test_who_a_url_lets_in_is_in_the_files_and_not_in_what_is_shown() -> None:
+    url = "https://account:canary@10.0.0.1:26658/"
+    arguments = [*ARGUMENTS, f"--evnode.da.address={url}", "--db-url", url]
+    made = files.build(request(arguments=arguments))
+    assert settings(made, "raft")["da.address"] == url
+    assert made.modes["raft"].arguments[-1] == url
+    found = {item["flag"]: item for item in made.conflicts}
+    assert "moved" in found["--evnode.da.address"]["remedy"]
+    for shown in (
+        json.dumps(made.conflicts),
+        files.redacted(made.modes["raft"].yaml.decode()),
+        files.redacted(_unit_file.arguments_file(made.modes["raft"].arguments)),
+    ):
+        assert "canary" not in shown
+        assert "@10.0.0.1:26658/" in shown
+
+
 def test_arguments_come_from_material_process_or_file() -> None:
     words = ["start", "--a=b c"]
     for encoded in (json.dumps(words), "/bin/node\0" + "\0".join(words) + "\0", _unit_file.arguments_file(words)):
@@ -324,9 +341,10 @@ def test_arguments_come_from_material_process_or_file() -> None:
     assert files.read_arguments("", {"argv": ["/bin/node", *words]}) == words
 
 
-def test_a_fingerprint_is_never_taken_for_a_secret() -> None:
+@pytest.mark.parametrize("value", ["sha256:0123456789ab", "https://sha256:0123456789ab@host/"])
+def test_a_fingerprint_is_never_taken_for_a_secret(value: str) -> None:
     with pytest.raises(files.MemberConfigError, match="material: true"):
-        files.read_arguments("", {"argv": ["/n", "start", "--evnode.da.auth_token=sha256:0123456789ab"]})
+        files.read_arguments("", {"argv": ["/n", "start", f"--evnode.da.auth_token={value}"]})
 
 
 def test_another_application_flag_for_one_member() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.evnode.sequencer_ha.plugins.filter.migration import FilterModule
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _effective, _member_files
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._member_files import RAFT_SETTINGS
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._profile import Reading, span_seconds
@@ -67,6 +68,7 @@ class Case:
                 "exe_deleted": False,
                 "cwd": "/var/lib",
                 "uid": 5,
+                "user": "chain",
                 "gid": 5,
                 "home": "/home/chain",
                 "db_path": None,
@@ -162,6 +164,30 @@ def test_the_profile_says_what_was_found(case: Case) -> None:
     assert profile["timeout_stop_s"] == 90.0
     assert profile["drop_ins"] == ["/x/10-a.conf"]
     assert profile["effective"]["node.block_time"] == {"value": "500ms", "origin": "yaml"}
+
+
+@pytest.mark.parametrize("owner", ["other", None])
+def test_no_account_is_made_to_run_the_program_of_another(case: Case, owner: str | None) -> None:
+    case.raw["account"]["user"] = "root"
+    case.raw["process"]["user"] = owner
+    assert case.reading().request()["user"] == owner
+    case.raw["process"] = None
+    assert case.reading().request()["user"] == "root"
+
+
+def test_what_a_url_lets_in_with_is_only_in_the_material(case: Case) -> None:
+    url = "https://account:canary@10.0.0.9:26658/"
+    case.yaml = case.yaml.replace("http://da", url)
+    case.arguments += [f"--evnode.instrumentation.tracing_endpoint={url}", "--evm.eth-url", url]
+    case.raw["unit_settings"]["environment"].append(f"DB_URL={url}")
+    reading = case.reading()
+    profile = reading.profile(case.probed)
+    assert "canary" not in json.dumps(profile)
+    assert [target["address"] for target in FilterModule().filters()["da_targets"](profile, {})] == ["10.0.0.9"]
+    material = reading.material()
+    assert f"DB_URL={url}" in material["environment"]
+    assert url in base64.b64decode(material["base"]).decode()
+    assert "secret_on_command_line" in {problem["id"] for problem in profile["problems"]}
 
 
 def test_secrets_are_only_in_the_material(case: Case) -> None:
