@@ -293,8 +293,11 @@ def test_execution_client_that_answers_something_else(answer, words):
 
         def reply() -> None:
             with other.accept()[0] as connection:
-                connection.recv(65536)
                 connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+                # A request that was not read to its end would make the close a reset, which overtakes the answer.
+                while connection.recv(65536):
+                    pass
 
         thread = threading.Thread(target=reply)
         thread.start()
