@@ -143,7 +143,7 @@ def open_dir(path: str) -> int:
     A link at the end of the path is followed only where it is root's. Whoever may write to the directory above can put
     one there, and what it points to would be given to the account, or emptied.
     """
-    place = path
+    place = _named(path)
     try:
         for _hop in range(_MOST_LINKS):
             found = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -156,7 +156,7 @@ def open_dir(path: str) -> int:
                         f"Expected a directory, or a link of root to one, at {path}, found {place}, a link of user "
                         f"{about.st_uid}; look who put it there, and remove it, or make it root's with chown -h"
                     )
-                place = os.path.join(os.path.dirname(place), os.readlink("", dir_fd=found))
+                place = _named(os.path.join(os.path.dirname(place), os.readlink("", dir_fd=found)))
             finally:
                 os.close(found)
     except FileNotFoundError:
@@ -168,8 +168,14 @@ def open_dir(path: str) -> int:
     raise FileError(f"Expected a directory at {path}, found links that lead nowhere; remove them")
 
 
+def _named(path: str) -> str:
+    # With a slash at the end the kernel follows a link whatever it was told.
+    return path.rstrip("/") or "/"
+
+
 def make_dirs(path: str, *, mode: int, uid: int = 0, gid: int = 0) -> bool:
     """Create a directory, and those above it (0755, root), unless it is there; True if it was created."""
+    path = _named(path)
     if os.path.isdir(path):
         return False
     parent = os.path.dirname(path)

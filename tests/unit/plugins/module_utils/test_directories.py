@@ -152,3 +152,20 @@ def test_what_cannot_be_removed_is_named_by_its_path(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "unlink", refuse)
     with pytest.raises(Exception, match=f"{raft}/raft-log.db cannot be removed: Input/output error"):
         wipe(str(raft))
+
+
+@needs_root
+def test_a_slash_at_the_end_follows_no_link_either(tmp_path: Path, victim: Path) -> None:
+    link = tmp_path / "raft"
+    link.symlink_to(victim)
+    os.lchown(link, ACCOUNT, ACCOUNT)
+    before = about(victim)
+    with pytest.raises(FileError, match="a link of user 4711"):
+        ensure(Directory(f"{link}/", 0o700, ACCOUNT, ACCOUNT))
+    assert about(victim) == before
+
+
+def test_a_slash_at_the_end_is_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "raft"
+    assert _files.make_dirs(f"{path}/", mode=0o700, uid=os.geteuid(), gid=os.getegid())
+    assert path.is_dir()
