@@ -60,6 +60,8 @@ class Back:
     """Whether held joiners ask for proof."""
     looks_back: bool = True
     """Whether node-1 leaves only where it has not run since the joiners were held."""
+    fenced: bool = True
+    """Whether node-1's node cannot be started between that look and the turn of the switch."""
     forgets: bool = True
     """Whether an answer from before a joiner was held is thrown away."""
 
@@ -147,7 +149,7 @@ class Back:
             yield "node-1's timer is due", now._replace(first=_started(first))
         if self.by_hand and first.on and first.runs == RAFT:
             yield "node-1 is stopped by hand", now._replace(first=first._replace(runs=""))
-        if self.by_hand and first.on and not first.runs and not first.job:
+        if self.by_hand and first.on and not first.runs and first.job != "turn":
             yield "node-1 is started by hand", now._replace(first=_started(first)._replace(timer=first.timer))
         if first.job == "turn":
             if first.runs or (self.looks_back and first.ran):
@@ -155,13 +157,21 @@ class Back:
                     "node-1 has run since, and stays a member",
                     now._replace(first=first._replace(job="", timer=True), phase="ended"),
                 )
+            elif not self.fenced:
+                yield "node-1 has stood still", now._replace(first=first._replace(job="turned"))
             else:
-                turned = first._replace(switch=SINGLE, job="", timer=True)
-                phase = "ended" if now.phase == "ended" else "start"
-                yield "node-1's switch is turned", now._replace(first=turned, phase=phase)
+                yield self._turned(now)
+        if first.job == "turned":
+            yield self._turned(now)
         for place, member in _different(now.joiners):
             for words, after in self._joiner(first, member):
                 yield f"{_name(place)} {words}", _put(now, place, after)
+
+    @staticmethod
+    def _turned(now: World) -> tuple[str, World]:
+        turned = now.first._replace(switch=SINGLE, job="", timer=True)
+        phase = "ended" if now.phase == "ended" else "start"
+        return "node-1's switch is turned", now._replace(first=turned, phase=phase)
 
     def _joiner(self, first: Member, member: Member) -> Iterator[tuple[str, Member]]:
         if not member.on:

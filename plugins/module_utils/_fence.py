@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to this collection: no stability promise, do not import from outside.
-"""The file that keeps systemd from starting the node while a window decides, and what lifts one that was left."""
+"""The file that keeps systemd from starting the node while something is decided, and what lifts one that was left."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
@@ -17,6 +18,8 @@ from ._process import run as _run
 from ._units import window_unit
 
 if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._process import Runner
 
 
@@ -27,6 +30,18 @@ class FenceError(HaError):
 def path(unit: str, run_dir: str) -> str:
     """Return where the fence of a unit lies: in memory, gone after a boot."""
     return os.path.join(run_dir, unit, "frozen")
+
+
+@contextlib.contextmanager
+def raised(unit: str, run_dir: str) -> Iterator[None]:
+    """Keep systemd from starting the unit meanwhile, whoever asks. One that is left goes with a boot or a later run."""
+    fence = path(unit, run_dir)
+    _files.make_dirs(os.path.dirname(fence), mode=0o700)
+    _files.write_atomic(fence, b"", mode=0o600)
+    try:
+        yield
+    finally:
+        _files.remove_files([fence])
 
 
 def lift(unit: str, config_dir: str, run_dir: str, *, run: Runner = _run) -> list[str]:

@@ -13,6 +13,7 @@ not come back: as what its switch says, and a held joiner on proof that the sequ
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
@@ -221,21 +222,17 @@ def _clean(wanted: Revert, check: bool, run: Runner) -> Reverted:
     changes = []
     seal = record_path(wanted.state_dir, wanted.unit)
     leaves = wanted.sequencer and mode == "raft"
-    if leaves and not check:
-        _expect_still(wanted, run)
-    # The switch first: killed after it, this member cannot come back as part of a cluster.
-    if mode != wanted.target:
-        changes.append(f"switch {mode} -> {wanted.target}")
-        if not check:
-            switch(wanted.config_dir, wanted.unit, wanted.target)
-    if leaves and not check:
-        # A start between the look and the turn read the old switch, and held joiners hear it.
-        try:
+    with contextlib.ExitStack() as fenced:
+        if leaves and not check:
+            # A start between the look and the turn would read the old switch, and held joiners would hear it.
+            fenced.enter_context(_fence.raised(wanted.unit, wanted.run_dir))
             _expect_stopped(wanted, "clean", run)
             _expect_still(wanted, run)
-        except RevertError:
-            switch(wanted.config_dir, wanted.unit, "raft")
-            raise
+        # The switch first: killed after it, this member cannot come back as part of a cluster.
+        if mode != wanted.target:
+            changes.append(f"switch {mode} -> {wanted.target}")
+            if not check:
+                switch(wanted.config_dir, wanted.unit, wanted.target)
     pending = os.path.join(wanted.config_dir, wanted.unit, "current.commit")
     if os.path.lexists(pending):
         changes.append(f"remove {pending}")

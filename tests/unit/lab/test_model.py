@@ -122,6 +122,7 @@ def test_every_schedule_of_a_rollback_of_three_members_keeps_every_promise(by_ha
         pytest.param({"comes_back": False}, 1, "two end states", id="joiners-that-leave-for-good"),
         pytest.param({"forgets": False}, 2, "one writer", id="an-answer-of-before-counts"),
         pytest.param({"looks_back": False, "by_hand": True}, 1, "one writer", id="a-sequencer-that-ran-meanwhile"),
+        pytest.param({"fenced": False, "by_hand": True}, 1, "one writer", id="a-sequencer-started-before-the-turn"),
     ],
 )
 def test_each_care_of_a_rollback_is_needed(care: dict[str, bool], faults: int, promise: str) -> None:

@@ -669,23 +669,32 @@ def test_a_sequencer_that_was_cleaned_half_way_starts_as_the_single_one(place, m
     assert (mode_of(place), host.active) == ("single", {RESUME})
 
 
-def test_a_sequencer_that_is_started_during_the_turn_stays_a_member(place, monkeypatch):
+def test_nothing_can_start_the_sequencer_between_the_last_look_and_the_turn(place, monkeypatch):
     cluster_member(place)
     host = Host(place)
     wanted = revert(place, sequencer=True, resume_after=60)
-    _revert.stop(wanted, run=host)
-    _revert.hold(wanted, run=host)
+    fence = place / "run" / "ev-node" / "frozen"
+    seen = []
 
-    def slowly(*what, **how):
-        if what[-1] == "single":
-            host.invocation = "a2"
+    def look(*what):
+        seen.append(("look", fence.exists()))
+        return still(*what)
+
+    def turn(*what, **how):
+        seen.append(("turn", fence.exists()))
         return switch(*what, **how)
 
-    switch = _revert.switch
-    monkeypatch.setattr(_revert, "switch", slowly)
+    still, switch = _revert._expect_still, _revert.switch
+    monkeypatch.setattr(_revert, "_expect_still", look)
+    monkeypatch.setattr(_revert, "switch", turn)
+    _revert.stop(wanted, run=host)
+    host.invocation = "a2"
     with pytest.raises(RevertError, match="it goes on as a member"):
         _revert.clean(wanted, run=host)
-    assert (mode_of(place), raft_log(place) != [], host.active) == ("raft", True, {RESUME})
+    assert (seen, fence.exists()) == ([("look", True)], False)
+    _revert.stop(wanted, run=host)
+    _revert.clean(wanted, run=host)
+    assert (seen[1:], fence.exists()) == ([("look", True), ("turn", True)], False)
 
 
 def test_a_start_that_is_just_being_asked_for_is_taken_back(place):
