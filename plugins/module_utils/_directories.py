@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ._files import make_dirs, open_dir
+from ._files import make_dirs, opened_dir
 
 
 class Directory(t.NamedTuple):
@@ -26,13 +26,15 @@ class Directory(t.NamedTuple):
 def differs(wanted: Directory) -> str | None:
     """Say in a few words what is different on disk, or None; a file or a link in the way is an error."""
     try:
-        folder = open_dir(wanted.path)
+        with opened_dir(wanted.path) as folder:
+            found = os.fstat(folder)
     except FileNotFoundError:
         return "absent"
-    try:
-        return _difference(folder, wanted)
-    finally:
-        os.close(folder)
+    if (found.st_uid, found.st_gid) != (wanted.uid, wanted.gid):
+        return f"owned by {found.st_uid}:{found.st_gid}"
+    if found.st_mode & 0o7777 != wanted.mode:
+        return f"mode {found.st_mode & 0o7777:04o}"
+    return None
 
 
 def ensure(wanted: Directory) -> bool:
@@ -41,19 +43,7 @@ def ensure(wanted: Directory) -> bool:
         return False
     if make_dirs(wanted.path, mode=wanted.mode, uid=wanted.uid, gid=wanted.gid):
         return True
-    folder = open_dir(wanted.path)
-    try:
+    with opened_dir(wanted.path) as folder:
         os.fchown(folder, wanted.uid, wanted.gid)
         os.fchmod(folder, wanted.mode)
-    finally:
-        os.close(folder)
     return True
-
-
-def _difference(folder: int, wanted: Directory) -> str | None:
-    found = os.fstat(folder)
-    if (found.st_uid, found.st_gid) != (wanted.uid, wanted.gid):
-        return f"owned by {found.st_uid}:{found.st_gid}"
-    if found.st_mode & 0o7777 != wanted.mode:
-        return f"mode {found.st_mode & 0o7777:04o}"
-    return None

@@ -17,7 +17,7 @@ import typing as t
 from ._errors import HaError
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 _MOST_LINKS = 40
@@ -135,14 +135,23 @@ def fingerprint(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()[:12]
 
 
-def open_dir(path: str) -> int:
-    """Open a directory whose owner, mode or content is to be changed.
+@contextlib.contextmanager
+def opened_dir(path: str) -> Iterator[int]:
+    """Hold a directory open whose owner, mode or content is to be changed; its descriptor.
 
     FileNotFoundError where there is nothing, FileError for anything else.
 
     A link at the end of the path is followed only where it is root's. Whoever may write to the directory above can put
     one there, and what it points to would be given to the account, or emptied.
     """
+    folder = _open_dir(path)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _open_dir(path: str) -> int:
     place = _named(path)
     try:
         for _hop in range(_MOST_LINKS):

@@ -188,23 +188,21 @@ def wipe(folder: str) -> bool:
     """Remove everything below a Raft directory, and keep the directory; True if there was anything."""
     if not os.path.isdir(folder):
         return False
-    opened = _files.open_dir(folder)
-    # By its descriptor: the account owns the directory above, and may put a link in its place meanwhile.
-    pinned = f"/proc/self/fd/{opened}"
-    try:
-        names = os.listdir(opened)
-        for name in names:
-            path = os.path.join(pinned, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-        os.fsync(opened)
-    except OSError as exc:
-        place = str(exc.filename or folder).replace(pinned, folder, 1)
-        raise SealError(f"{place} cannot be removed: {exc.strerror}; mend the disk, run again") from exc
-    finally:
-        os.close(opened)
+    with _files.opened_dir(folder) as opened:
+        # By its descriptor: the account owns the directory above, and may put a link in its place meanwhile.
+        pinned = f"/proc/self/fd/{opened}"
+        try:
+            names = os.listdir(opened)
+            for name in names:
+                path = os.path.join(pinned, name)
+                if os.path.isdir(path) and not os.path.islink(path):
+                    shutil.rmtree(path)
+                else:
+                    os.unlink(path)
+            os.fsync(opened)
+        except OSError as exc:
+            place = str(exc.filename or folder).replace(pinned, folder, 1)
+            raise SealError(f"{place} cannot be removed: {exc.strerror}; mend the disk, run again") from exc
     return bool(names)
 
 
@@ -224,11 +222,8 @@ def _make_raft_dir(wanted: Seal) -> None:
     uid, gid = _account.ids(wanted.user, wanted.group)
     if _files.make_dirs(wanted.raft_dir, mode=0o700, uid=uid, gid=gid):
         return
-    folder = _files.open_dir(wanted.raft_dir)
-    try:
+    with _files.opened_dir(wanted.raft_dir) as folder:
         os.fchown(folder, uid, gid)
-    finally:
-        os.close(folder)
 
 
 def _home_of(arguments: Sequence[str]) -> str:

@@ -539,16 +539,22 @@ def test_a_marker_that_cannot_be_read_is_not_taken_for_none(pair: Pair) -> None:
         puller.last()
 
 
+def hard_linked(pair: Pair) -> pathlib.Path:
+    """A backup of the copy that took no room."""
+    backup = pair.base / "backup"
+    backup.mkdir()
+    for name in ("000001.sst", "MANIFEST"):
+        os.link(pair.target / "evm" / name, backup / name)
+    return backup
+
+
 def test_a_hard_linked_backup_keeps_its_bytes_and_links_that_differ_converge(pair: Pair) -> None:
     fill(pair)
     pair.write("evm/one", b"1" * 500)
     pair.write("evm/two", b"2" * 500)
     with pair.puller() as puller:
         puller.last()
-        backup = pair.base / "backup"
-        backup.mkdir()
-        for name in ("000001.sst", "MANIFEST"):
-            os.link(pair.target / "evm" / name, backup / name)
+        backup = hard_linked(pair)
         before = tree_of(backup)
         os.unlink(pair.target / "evm/two")
         os.link(pair.target / "evm/one", pair.target / "evm/two")
@@ -565,10 +571,7 @@ def test_a_hard_linked_backup_keeps_its_mode_and_what_is_equal_is_not_fetched(pa
     fill(pair)
     with pair.puller() as puller:
         puller.last()
-        backup = pair.base / "backup"
-        backup.mkdir()
-        for name in ("000001.sst", "MANIFEST"):
-            os.link(pair.target / "evm" / name, backup / name)
+        backup = hard_linked(pair)
         mode = (backup / "MANIFEST").stat().st_mode
         (pair.source / "evm/MANIFEST").chmod(0o600)
         last = puller.last()

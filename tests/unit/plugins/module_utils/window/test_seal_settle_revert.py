@@ -446,6 +446,16 @@ def revert(place, *, sequencer=False, **changes):
     return _revert.Revert(**{**given, **changes})
 
 
+def held_sequencer(place):
+    """Node-1 of a cluster, stopped and about to leave it."""
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, sequencer=True, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+    return host, wanted
+
+
 def test_the_window_is_stopped_before_the_node_because_its_end_starts_it(place):
     host = Host(place)
     host.active = {NODE, WINDOW}
@@ -479,11 +489,7 @@ def test_a_stopped_member_of_the_cluster_starts_again_by_itself_unless_it_is_cle
 
 
 def test_a_clean_sequencer_starts_by_itself_where_the_run_does_not_live_to_start_it(place):
-    cluster_member(place)
-    host = Host(place)
-    wanted = revert(place, sequencer=True, resume_after=60)
-    _revert.stop(wanted, run=host)
-    _revert.hold(wanted, run=host)
+    host, wanted = held_sequencer(place)
     _revert.clean(wanted, run=host)
     assert (host.active, mode_of(place)) == ({RESUME}, "single")
     assert host.resume_after == ["5s"], "a rename ago it had to wait for the others"
@@ -556,11 +562,7 @@ def test_a_cleaned_joiner_can_never_come_back(place):
 
 
 def test_a_sequencer_that_has_run_since_the_stop_does_not_leave(place):
-    cluster_member(place)
-    host = Host(place)
-    wanted = revert(place, sequencer=True, resume_after=60)
-    _revert.stop(wanted, run=host)
-    _revert.hold(wanted, run=host)
+    host, wanted = held_sequencer(place)
     host.invocation = "a2"  # its time was over, or somebody started it; it may have answered joiners
     with pytest.raises(RevertError, match="it goes on as a member"):
         _revert.clean(wanted, run=host)
@@ -640,12 +642,8 @@ def test_a_member_that_is_out_of_the_cluster_does_not_start_again_whatever_else_
 
 
 def test_a_sequencer_that_cannot_be_cleaned_stays_a_member(place):
-    cluster_member(place)
+    host, wanted = held_sequencer(place)
     (place / "home" / "raft" / "thesis.txt").write_text("x")
-    host = Host(place)
-    wanted = revert(place, sequencer=True, resume_after=60)
-    _revert.stop(wanted, run=host)
-    _revert.hold(wanted, run=host)
     with pytest.raises(RevertError, match=r"thesis\.txt"):
         _revert.clean(wanted, run=host)
     assert (mode_of(place), host.active) == ("raft", {RESUME})
@@ -653,11 +651,7 @@ def test_a_sequencer_that_cannot_be_cleaned_stays_a_member(place):
 
 def test_a_sequencer_that_was_cleaned_half_way_starts_as_the_single_one(place, monkeypatch):
     """The joiners are held, so nobody else would start anything."""
-    cluster_member(place)
-    host = Host(place)
-    wanted = revert(place, sequencer=True, resume_after=60)
-    _revert.stop(wanted, run=host)
-    _revert.hold(wanted, run=host)
+    host, wanted = held_sequencer(place)
 
     def refuse(*_what, **_how):
         raise OSError(5, "Input/output error")
