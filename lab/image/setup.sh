@@ -24,6 +24,23 @@ rm -f /etc/ssh/ssh_host_*
 # A journal that survives a power cut, as on any server.
 install -d -m 2755 -g systemd-journal /var/log/journal
 
+# The namespace of a host's network outlives its boots here, and on any server a boot begins without firewall rules.
+cat >/etc/systemd/system/boot-without-rules.service <<'UNIT'
+[Unit]
+Description=Forget the firewall rules of before this boot
+DefaultDependencies=no
+Before=network-pre.target
+Wants=network-pre.target
+
+[Service]
+Type=oneshot
+ExecStart=/usr/sbin/nft flush ruleset
+
+[Install]
+WantedBy=sysinit.target
+UNIT
+systemctl enable boot-without-rules.service >/dev/null 2>&1
+
 # Nothing may wake up and work in the middle of a measurement.
 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     man-db.timer console-getty.service systemd-networkd.service systemd-resolved.service >/dev/null 2>&1
