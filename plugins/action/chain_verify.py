@@ -10,7 +10,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verdicts import is_blocked, table
-from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verify import Chain, verify
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verify import Chain, producing, verify
 
 
 class ActionModule(ActionBase):
@@ -24,6 +24,7 @@ class ActionModule(ActionBase):
         _unused, args = self.validate_argument_spec(
             argument_spec={
                 "statuses": {"type": "dict", "required": True},
+                "earlier": {"type": "dict", "default": {}},
                 "seam": {"type": "dict", "default": {}},
                 "window": {"type": "list", "elements": "int", "default": []},
                 "expect": {"type": "str", "choices": ["raft", "single"], "default": "raft"},
@@ -37,22 +38,22 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"Expected n and hash of block N in seam, found n={seam.get('n')} and hash={seam.get('hash')}"
             )
-        verdicts = verify(
-            Chain(
-                statuses=args["statuses"],
-                seam_height=int(seam["n"]) if seam else None,
-                seam_hash=str(seam["hash"]) if seam else None,
-                window=args["window"],
-                expect=args["expect"],
-                quorum=args["quorum"] or len(args["statuses"]) // 2 + 1,
-                max_lag=args["max_lag"],
-                require_all=args["require_all"],
-            )
+        chain = Chain(
+            statuses=args["statuses"],
+            seam_height=int(seam["n"]) if seam else None,
+            seam_hash=str(seam["hash"]) if seam else None,
+            window=args["window"],
+            expect=args["expect"],
+            quorum=args["quorum"] or len(args["statuses"]) // 2 + 1,
+            max_lag=args["max_lag"],
+            require_all=args["require_all"],
         )
+        verdicts = verify(chain)
         result.update(
             changed=False,
             verdicts=[verdict.as_dict() for verdict in verdicts],
             passed=not is_blocked(verdicts),
             table=table(verdicts),
+            producing=producing(chain, args["earlier"]),
         )
         return result

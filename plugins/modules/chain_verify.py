@@ -26,6 +26,12 @@ options:
     description: C(status) of each member by its name; for a member that gave none, the failed or unreachable result.
     type: dict
     required: true
+  earlier:
+    description:
+      - What the members answered at an earlier moment, like O(statuses). Only a height that has grown since proves that
+        blocks are made.
+    type: dict
+    default: {}
   seam:
     description:
       - Block N as it was before the freeze, with its height C(n) and its hash C(hash) in hex; other keys are ignored.
@@ -95,6 +101,11 @@ passed:
   description: Whether nothing blocks.
   returned: success
   type: bool
+producing:
+  description: Who makes blocks, in a sentence, by what O(statuses) and O(earlier) show.
+  returned: success
+  type: str
+  sample: "The cluster produces: node-1 leads, its height is 4715, and 5 of 5 members answer."
 table:
   description: The verdicts as text, worst first, the good ones counted.
   returned: success

@@ -56,6 +56,22 @@ def verify(chain: Chain) -> list[Verdict]:
     return worst_first(verdicts)
 
 
+def producing(chain: Chain, earlier: Mapping[str, Status]) -> str:
+    """Return who makes blocks, in a sentence, by two looks at the members; ``earlier`` is the first, by member."""
+    answering = {member: status for member, status in chain.statuses.items() if not _silent(status)}
+    grown = {
+        member
+        for member, status in answering.items()
+        if (before := (earlier.get(member) or {}).get("height")) is not None and int(status["height"]) > int(before)
+    }
+    leaders = [member for member, status in answering.items() if status.get("leader")]
+    heard = f"{len(answering)} of {len(chain.statuses)} members answer"
+    if len(leaders) == 1 and leaders[0] in grown and chain.expect == "raft":
+        height = answering[leaders[0]]["height"]
+        return f"The cluster produces: {leaders[0]} leads, its height is {height}, and {heard}."
+    return f"Nobody was seen to make a block as the leader of the cluster, and {heard}: status shows who produces."
+
+
 def _answers(chain: Chain, answering: Mapping[str, Status], silent: Mapping[str, str]) -> list[Verdict]:
     verdicts = []
     enough = len(answering) >= chain.quorum
@@ -307,7 +323,7 @@ _CHECKS: tuple[Callable[[Chain, Mapping[str, Status]], list[Verdict]], ...] = (
 
 def _silent(status: Status | None) -> str | None:
     if not status:
-        return "no status"
+        return "it was not read, because something failed on it before"
     if status.get("unreachable") or status.get("failed"):
         return str(status.get("msg") or "the host gave no status")
     if status.get("height") is None:

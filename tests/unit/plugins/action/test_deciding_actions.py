@@ -75,7 +75,7 @@ def test_verify_action():
         "severity": "block",
         "member": "n3",
         "expected": "an answer of the node",
-        "found": "no status",
+        "found": "it was not read, because something failed on it before",
         "remedy": "look at the unit's journal on this host, then run verify again",
     }
     assert "n3" in result["table"]

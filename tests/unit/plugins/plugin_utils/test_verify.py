@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verdicts import is_blocked, table
-from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verify import Chain, verify
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._verify import Chain, producing, verify
 
 SEAM = 10
 TOP = 14
@@ -286,3 +286,23 @@ def test_a_node_beside_a_unit_that_is_stopped_is_named_too(statuses: Statuses) -
     assert ("second-node", "block", "node-1") in {
         (verdict.id, verdict.severity, verdict.member) for verdict in verify(chain(statuses, require_all=False))
     }
+
+
+def test_who_produces_is_told_by_a_leader_that_has_grown(statuses: Statuses) -> None:
+    earlier = {name: member(1, height=TOP - 2) for name in statuses}
+    statuses["node-5"] = {}
+    told = producing(chain(statuses), earlier)
+    assert told == f"The cluster produces: node-1 leads, its height is {TOP}, and 4 of 5 members answer."
+
+
+@pytest.mark.parametrize("change", [no_leader, second_leader, lambda statuses: statuses.update({"node-1": {}})])
+def test_without_one_leader_nobody_is_said_to_produce(statuses: Statuses, change: Callable[[Statuses], None]) -> None:
+    earlier = {name: member(1, height=TOP - 2) for name in statuses}
+    change(statuses)
+    assert "produces:" not in producing(chain(statuses), earlier)
+    assert producing(chain(statuses), earlier).startswith("Nobody was seen to make a block")
+
+
+def test_a_leader_that_stands_still_does_not_produce(statuses: Statuses) -> None:
+    assert producing(chain(statuses), copy.deepcopy(statuses)).startswith("Nobody was seen")
+    assert producing(chain(statuses), {}).startswith("Nobody was seen")
