@@ -113,7 +113,8 @@ def remove(wanted: Rejoin, *, units: str = UNITS, run: Runner = _run) -> bool:
     if there:
         pause(wanted, run=run)
         _say(["disable", "--quiet", "--no-reload", "--", wanted.name], run)
-    gone = _files.remove_files([rejoin_path(wanted.unit, units), wanted.settings, wanted.program])
+    # The unit last: by it a joiner is known to be held.
+    gone = _files.remove_files([wanted.settings, wanted.program, rejoin_path(wanted.unit, units)])
     if there:
         _systemd.daemon_reload(run=run)
     return bool(gone)

@@ -37,6 +37,10 @@ SOON = 5.0
 """Seconds until a clean sequencer starts by itself, where nobody does it: one task of the run, and then some."""
 
 
+LONGEST_LOOK = 5.0
+"""Seconds that a stop waits for a block at most, however slow the chain is."""
+
+
 class RevertError(HaError):
     """A member could not be taken back, or must not be."""
 
@@ -52,6 +56,7 @@ class Revert(t.NamedTuple):
     raft_dir: str
     follow: bool = True
     rpc_address: str = ""
+    block_time: float = 0.0
     above: int = 0
     timeout: float = 60.0
     resume_after: float = 0.0
@@ -107,10 +112,11 @@ class Reverted(t.NamedTuple):
     state: dict[str, t.Any]
 
 
-def stop(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted:
+def stop(wanted: Revert, *, check: bool = False, run: Runner = _run, clock: Clock = SYSTEM_CLOCK) -> Reverted:
     """Stop window, sealing and node, in this order: the end of a window starts the node.
 
     A member of the cluster that ran starts again after ``resume_after`` seconds (0: never), unless it is cleaned first.
+    With ``rpc_address`` and ``block_time`` (seconds) it is stopped right after a block, if one comes soon.
     """
     units = [window_unit(wanted.unit), f"evnode-seal-{wanted.unit}.service", wanted.service]
     active = [unit for unit in units if _systemd.active_state(unit, run=run) not in STOPPED]
@@ -122,6 +128,8 @@ def stop(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverted
             # Before the stop, so that there is no moment at which nobody would start it.
             _schedule_resume(wanted, run)
         for unit in units:
+            if unit == wanted.service and unit in active and current(wanted.config_dir, wanted.unit) == "raft":
+                _await_next_block(wanted, clock)
             if unit in active or unit == wanted.service:
                 # The node's own stop is asked for in any case: it also takes a start back that is still waiting.
                 _systemd.stop(unit, run=run)
@@ -184,9 +192,9 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
     """Take away everything that could make this member part of the cluster again."""
     # First, because it must not come between the look at the unit and the turn of the switch.
     due = not check and _take_resume_back(wanted, run)
-    released = False
     if not wanted.sequencer and not check:
-        released = _rejoin.remove(wanted.rejoin, units=wanted.units, run=run)
+        # Gone only when everything else is: what fails before leaves a joiner that the next run knows to be held.
+        _rejoin.pause(wanted.rejoin, run=run)
     try:
         done = _clean(wanted, check, run)
     except HaError:
@@ -196,7 +204,7 @@ def clean(wanted: Revert, *, check: bool = False, run: Runner = _run) -> Reverte
         raise
     if wanted.sequencer and not check:
         _files.remove_files([wanted.stopped])
-    if released:
+    if not wanted.sequencer and not check and _rejoin.remove(wanted.rejoin, units=wanted.units, run=run):
         done.changes.append(f"remove {wanted.rejoin.name}")
     if wanted.sequencer and wanted.resume_after > 0 and not check:
         # Nothing has to be waited for any more: it starts as what it is now, should the run not live to start it.
@@ -370,6 +378,28 @@ def _take_resume_back(wanted: Revert, run: Runner) -> bool:
         _systemd.stop(asking, run=run)
         due = True
     return due
+
+
+def _await_next_block(wanted: Revert, clock: Clock) -> None:
+    """Wait, not for long, until the node has committed a block, so that the next one is a whole block time away.
+
+    A node that is stopped between the cluster's agreement on a block and its own commit is below the height that Raft
+    knows when it starts again, and ev-node does not keep such a node from leading: it would make that height again.
+    """
+    if not wanted.rpc_address or wanted.block_time <= 0:
+        return
+    node = NodeClient(wanted.rpc_address)
+
+    def height() -> int | None:
+        try:
+            return int(node.state()["height"])
+        except RpcError:
+            return None
+
+    first = height()
+    if first is not None:
+        limit = min(1.2 * wanted.block_time + 0.2, LONGEST_LOOK)
+        wait_until(height, lambda seen: seen is None or seen > first, timeout=limit, interval=0.02, clock=clock)
 
 
 def _await_blocks(wanted: Revert, run: Runner, clock: Clock) -> int:

@@ -56,9 +56,19 @@ options:
     type: path
     required: true
   rpc_address:
-    description: For O(phase=start), RPC of this host's node as V(host:port), to wait until it goes on.
+    description:
+      - RPC of this host's node as V(host:port). With O(phase=start) to wait until it goes on, with O(phase=stop) and
+        O(block_time) to stop a member of the cluster right after a block.
     type: str
     default: ""
+  block_time:
+    description:
+      - For O(phase=stop), the chain's block time in seconds. The stop of a member of the cluster then waits up to 1.2
+        block times and 0.2 s, five seconds at most, for the next block. A member that is stopped between the agreement
+        on a block and its own commit of it would make that block again, were it to lead after the next start. 0 means
+        to stop at once.
+    type: float
+    default: 0
   above:
     description: For O(phase=start) on the sequencer, the height above which it has to produce.
     type: int
@@ -150,6 +160,7 @@ def main() -> None:
             "unit": {"type": "str", "required": True},
             "raft_dir": {"type": "path", "required": True},
             "rpc_address": {"type": "str", "default": ""},
+            "block_time": {"type": "float", "default": 0.0},
             "above": {"type": "int", "default": 0},
             "config_dir": {"type": "path", "default": "/etc/evnode-ha"},
             "state_dir": {"type": "path", "default": "/var/lib/evnode-ha"},
@@ -173,6 +184,7 @@ def main() -> None:
         raft_dir=given["raft_dir"],
         follow=given["follow"],
         rpc_address=given["rpc_address"],
+        block_time=given["block_time"],
         above=given["above"],
         timeout=given["timeout"],
         resume_after=given["resume_after"],

@@ -478,6 +478,44 @@ def test_stopping_twice_changes_nothing(place):
     assert _revert.stop(revert(place), run=host).changes == []
 
 
+@pytest.mark.parametrize(
+    ("heights", "waited"),
+    [
+        ([7, 7, 7, 8], 0.04),  # right after the block
+        ([7] * 100, 1.4),  # nobody makes one any more
+        ([RpcError("state", "refused")], 0.0),  # it has no role yet
+        ([7, RpcError("state", "refused")], 0.0),
+    ],
+)
+def test_a_member_of_the_cluster_is_stopped_right_after_a_block(place, monkeypatch, heights, waited):
+    cluster_member(place)
+    host, clock, left = Host(place), Clock(), list(heights)
+
+    class Node:
+        def __init__(self, address):
+            assert address == "127.0.0.1:7331"
+
+        def state(self):
+            assert NODE in host.active
+            answer = left.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return {"height": answer}
+
+    monkeypatch.setattr(_revert, "NodeClient", Node)
+    wanted = revert(place, rpc_address="127.0.0.1:7331", block_time=1.0, resume_after=60)
+    _revert.stop(wanted, run=host, clock=clock)
+    assert clock.now == pytest.approx(waited, abs=0.021)
+    assert host.order == ["resume later", f"stop {NODE}"], "it starts again by itself, whatever becomes of the wait"
+
+
+def test_a_follower_is_stopped_at_once(place, monkeypatch):
+    monkeypatch.setattr(_revert, "NodeClient", None)
+    host = Host(place)
+    _revert.stop(revert(place, rpc_address="127.0.0.1:7331", block_time=1.0), run=host)
+    assert host.active == set()
+
+
 def test_a_stopped_member_of_the_cluster_starts_again_by_itself_unless_it_is_cleaned(place):
     cluster_member(place)
     host = Host(place)
@@ -596,6 +634,29 @@ def test_only_a_held_joiner_is_released(place):
     host.active.add(NODE)  # the switch says follower, so a boot may have started it as one
     assert _revert.release(wanted, run=host).changes
     assert (host.active, raft_log(place), mode_of(place)) == (set(), [], "follower")
+
+
+def test_a_joiner_that_could_not_be_cleaned_is_still_known_to_be_held(place, monkeypatch):
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+    _revert.hold(wanted, run=host)
+
+    def read_only(*_what):
+        raise SealError("/raft/raft-log.db cannot be removed: Read-only file system")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(_revert, "wipe", read_only)
+        with pytest.raises(HaError, match="Read-only"):
+            _revert.clean(wanted, run=host)
+    assert REJOIN not in host.active, "the sequencer is the single one by now"
+    with monkeypatch.context() as broken:
+        broken.setattr(_revert._rejoin._files, "_forget", read_only)
+        with pytest.raises(HaError, match="Read-only"):
+            _revert.clean(wanted, run=host)
+    assert f"remove {REJOIN}" in _revert.release(wanted, run=host).changes
+    assert (host.active, raft_log(place), list((place / "units").iterdir())) == (set(), [], [])
 
 
 def test_a_second_run_puts_the_start_off(place):
