@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 
 import pytest
@@ -839,9 +838,7 @@ MESSAGE = (
 def test_a_call_that_lies_unread_is_followed_by_another(tmp_path):
     systemd = PrivateSocket(tmp_path / "private", 2, REPLY, deaf=True)
     bus = Bus(systemd.path, timeout=5)
-    begin = time.monotonic()
     bus.start(UNIT)
-    assert time.monotonic() - begin < 2
     bus.close()
     systemd.close()
     assert b"org.freedesktop.DBus.Peer" in systemd.more and b"Ping" in systemd.more
