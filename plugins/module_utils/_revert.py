@@ -36,7 +36,6 @@ STOPPED = ("inactive", "failed")
 SOON = 5.0
 """Seconds until a clean sequencer starts by itself, where nobody does it: one task of the run, and then some."""
 
-
 LONGEST_LOOK = 5.0
 """Seconds that a stop waits for a block at most, however slow the chain is."""
 

@@ -59,16 +59,12 @@ def verify(chain: Chain) -> list[Verdict]:
 def producing(chain: Chain, earlier: Mapping[str, Status]) -> str:
     """Return who makes blocks, in a sentence, by two looks at the members; ``earlier`` is the first, by member."""
     answering = {member: status for member, status in chain.statuses.items() if not _silent(status)}
-    grown = {
-        member
-        for member, status in answering.items()
-        if (before := (earlier.get(member) or {}).get("height")) is not None and int(status["height"]) > int(before)
-    }
     leaders = [member for member, status in answering.items() if status.get("leader")]
     heard = f"{len(answering)} of {len(chain.statuses)} members answer"
-    if len(leaders) == 1 and leaders[0] in grown and chain.expect == "raft":
-        height = answering[leaders[0]]["height"]
-        return f"The cluster produces: {leaders[0]} leads, its height is {height}, and {heard}."
+    if len(leaders) == 1 and chain.expect == "raft":
+        height, before = answering[leaders[0]]["height"], (earlier.get(leaders[0]) or {}).get("height")
+        if before is not None and int(height) > int(before):
+            return f"The cluster produces: {leaders[0]} leads, its height is {height}, and {heard}."
     return f"Nobody was seen to make a block as the leader of the cluster, and {heard}: status shows who produces."
 
 
