@@ -115,7 +115,7 @@ def put(place: Placement, content: bytes) -> bool:
     return write_atomic(place.path, content, mode=place.mode, uid=place.uid, gid=place.gid)
 
 
-def holds(path: str, content: bytes, *, closed: bool = True) -> bool:
+def holds(path: str, content: bytes, *, closed: bool) -> bool:
     """Tell whether a plain file, or a link to one, has this content, ``closed`` to all but its owner and group."""
     try:
         found = os.stat(path)

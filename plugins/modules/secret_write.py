@@ -40,16 +40,15 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  shared:
+  if_held:
     description:
-      - Whether another service of the host may use the same file. One that holds the content already, that O(owner) can
-        read and that is closed to everybody else but a group, stays as it is then, a link included.
-    type: bool
-    default: false
-  closed:
-    description: Whether a file that stays for being O(shared) has to be closed to everybody else but a group.
-    type: bool
-    default: true
+      - What becomes of a file that holds the content already and that O(owner) can read, such as one that another
+        service of the host uses too.
+      - V(replace) gives it the mode and owner of this task, in the place of a link too. V(keep) leaves it as it is, a
+        link included. V(keep_closed) does so only where it is closed to everybody else but a group.
+    type: str
+    choices: [replace, keep_closed, keep]
+    default: replace
   mode:
     description: Mode as an octal string.
     type: str
@@ -121,8 +120,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "content": {"type": "str", "required": True, "no_log": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "shared": {"type": "bool", "default": False},
-            "closed": {"type": "bool", "default": True},
+            "if_held": {"type": "str", "choices": ["replace", "keep_closed", "keep"], "default": "replace"},
             "mode": {"type": "str", "default": "0600"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
@@ -155,8 +153,9 @@ def main() -> None:
 
 
 def _stays(params: dict[str, t.Any], content: bytes) -> bool:
-    held = params["shared"] and holds(params["path"], content, closed=params["closed"])
-    return held and _readable(params["path"], params["owner"])
+    if params["if_held"] == "replace" or not holds(params["path"], content, closed=params["if_held"] == "keep_closed"):
+        return False
+    return _readable(params["path"], params["owner"])
 
 
 def _put(params: dict[str, t.Any], content: bytes, before: str, *, check: bool) -> tuple[bool, str]:

@@ -99,10 +99,10 @@ def test_a_file_that_another_service_reads_too_stays_as_it_is(run_module, tmp_pa
     path.write_text(CANARY)
     path.chmod(0o640)
     link.symlink_to("real")
-    arguments = {"path": str(link), "content": CONTENT, "shared": True}
+    arguments = {"path": str(link), "content": CONTENT, "if_held": "keep_closed"}
     assert run_module(secret_write, arguments)["changed"] is False
     assert link.is_symlink()
-    assert run_module(secret_write, {**arguments, "shared": False}, check=True)["changed"] is True
+    assert run_module(secret_write, {**arguments, "if_held": "replace"}, check=True)["changed"] is True
     path.chmod(0o644)
     assert run_module(secret_write, arguments, check=True)["changed"] is True, "everybody could read it"
     path.write_text("another")
@@ -111,14 +111,14 @@ def test_a_file_that_another_service_reads_too_stays_as_it_is(run_module, tmp_pa
     assert (link.is_symlink(), link.read_text()) == (False, CANARY)
 
 
-@pytest.mark.parametrize("closed", [True, False])
-def test_a_shared_file_that_everybody_reads_stays_where_it_may_be_open(run_module, tmp_path, closed):
+@pytest.mark.parametrize(("if_held", "changed"), [("keep_closed", True), ("keep", False)])
+def test_a_file_that_everybody_reads_stays_where_it_may_be_open(run_module, tmp_path, if_held, changed):
     path = tmp_path / "environment"
     path.write_text(CANARY)
     path.chmod(0o644)
-    arguments = {"path": str(path), "content": CONTENT, "shared": True, "closed": closed}
-    assert run_module(secret_write, arguments)["changed"] is closed
-    assert os.stat(path).st_mode & 0o777 == (0o600 if closed else 0o644)
+    arguments = {"path": str(path), "content": CONTENT, "if_held": if_held}
+    assert run_module(secret_write, arguments)["changed"] is changed
+    assert os.stat(path).st_mode & 0o777 == (0o600 if changed else 0o644)
     path.write_text("another")
     assert run_module(secret_write, arguments)["changed"] is True
     assert path.read_text() == CANARY
@@ -126,7 +126,7 @@ def test_a_shared_file_that_everybody_reads_stays_where_it_may_be_open(run_modul
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
 @pytest.mark.parametrize(("group", "stays"), [("nogroup", True), ("root", False)])
-def test_a_shared_file_stays_only_where_the_owner_can_read_it(run_module, tmp_path, group, stays):
+def test_a_file_stays_only_where_the_owner_can_read_it(run_module, tmp_path, group, stays):
     """Through a directory that is open, as the kernel sees it for that user."""
     import shutil
     import tempfile
@@ -137,7 +137,13 @@ def test_a_shared_file_stays_only_where_the_owner_can_read_it(run_module, tmp_pa
         path.write_text(CANARY)
         path.chmod(0o640)
         shutil.chown(path, "root", group)
-        arguments = {"path": str(path), "content": CONTENT, "shared": True, "owner": "nobody", "group": "nogroup"}
+        arguments = {
+            "path": str(path),
+            "content": CONTENT,
+            "if_held": "keep_closed",
+            "owner": "nobody",
+            "group": "nogroup",
+        }
         assert run_module(secret_write, arguments, check=True)["changed"] is not stays
 
 
