@@ -27,7 +27,7 @@ from lab.shell import end_on_sigterm
 # They need what `make geth` builds.
 _EVM = ("evm",)
 # Longest first, so that the last one to end is not one that was begun last.
-_LONGEST = ("migrate", "gates", "copy_then_follow", "chaos")
+_LONGEST = ("migrate", "gates", "copy_then_follow", "evm", "chaos")
 
 
 class Result(NamedTuple):

@@ -102,7 +102,7 @@ def test_every_transaction_was_mined_once(lab: Settings, moved: Moved, note: Cal
     note(f"copy: {became.included} transactions, the slowest {became.slowest_s:.1f} s until its block's time")
 
 
-def test_a_second_run_changes_nothing(lab: Settings, controller: Controller, moved: Moved) -> None:
-    outcome = controller.run("again")
+def test_a_second_copy_changes_nothing(lab: Settings, controller: Controller, moved: Moved) -> None:
+    outcome = controller.run("again", "--tags", "sync")
     assert outcome.code == 0, outcome.errors()
     assert outcome.count("changed") == 0

@@ -286,12 +286,10 @@ def test_status_shows_the_others_while_the_host_of_old_is_away(
         assert re.search(rf"{host.name}: mode raft, (leader|follower), height [0-9]+", shown.text), shown.text
 
 
-def test_the_same_command_starts_a_member_that_is_down(
-    lab: Settings, controller: Controller, migration: Migration
-) -> None:
+def test_the_cutover_starts_a_member_that_is_down(lab: Settings, controller: Controller, migration: Migration) -> None:
     down = lab.hosts[4]
     machine.execute(down, ["systemctl", "stop", f"{lab.layout.unit}.service"])
-    outcome = controller.run("brought-back")
+    outcome = controller.run("brought-back", "--tags", "cutover")
     assert outcome.code == 0, outcome.errors()
     assert outcome.count("changed") == 1
     history.wait_for_height(lab, (history.height(lab, lab.hosts[1]) or 0) + 2)
