@@ -29,6 +29,7 @@ from ._proc import stat_fields
 from ._process import run as _run
 from ._rpc import NodeClient, RpcError
 from ._systemd import show
+from ._units import written_by_us
 from ._wait import SYSTEM_CLOCK, wait_until
 
 if t.TYPE_CHECKING:
@@ -76,7 +77,7 @@ def read(unit: str, config_dir: str, overrides: Mapping[str, str], *, host: Host
     drop_ins = properties.get("DropInPaths", "").split()
     # systemd may not have been reloaded since the drop-in was written or removed.
     ours = os.path.join(host.etc_systemd, f"{service}.d", DROP_IN)
-    managed_unit = os.path.exists(ours) or _written_by_us(fragment)
+    managed_unit = os.path.exists(ours) or (fragment != "" and written_by_us(fragment))
     texts = [{"path": path, "text": _text(path)} for path in [fragment, *drop_ins] if path]
     theirs = [item["text"] for item in texts if os.path.basename(item["path"]) != DROP_IN]
     settings = _unit_file.Settings(theirs)
@@ -216,10 +217,6 @@ def _as_account(account: Mapping[str, t.Any], question: Callable[[], bool]) -> b
 def _for_everybody(path: str) -> bool:
     """Tell whether an account that has nothing to do with the node can read a file; only root can try that."""
     return os.geteuid() == 0 and readable_as(path, {"uid": _NOBODY, "gid": _NOBODY})
-
-
-def _written_by_us(fragment: str) -> bool:
-    return "evnode.sequencer_ha" in _text(fragment).split("\n", 1)[0] if fragment else False
 
 
 def _original_folder(config_dir: str, unit: str, mode: str) -> str:

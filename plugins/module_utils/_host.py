@@ -34,7 +34,7 @@ from ._process import run as _run
 from ._rpc import bare_hex
 from ._seal import record_path, sealed_state
 from ._systemd import show
-from ._units import is_held
+from ._units import is_held, written_by_us
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
     host["sealed"] = _sealed(wanted)
     host["held"] = is_held(wanted.unit) if wanted.unit else None
     host["strays"] = _strays.find(wanted.unit, run=run, proc=proc) if wanted.unit else None
-    host["mode"] = _mode(wanted)
+    host["mode"] = _mode(wanted, host.pop("unit_ours"))
     host["execution"] = facts(wanted.execution_rpc) if wanted.execution_rpc else None
     host["client"] = _client(wanted) if wanted.client_unit else None
     host["jwt_sha256"] = _secret_fingerprint(wanted.jwt_file) if wanted.jwt_file else None
@@ -232,17 +232,19 @@ def upgrades(run: Runner = _run) -> list[str] | None:
 
 def _unit(wanted: Wanted, run: Runner) -> dict[str, t.Any]:
     facts: dict[str, t.Any] = {"unit_exists": None, "unit_active": None, "unit_enabled": None, "unit_pid": None}
+    facts["unit_ours"] = False
     if not wanted.unit:
         return facts
     name = wanted.unit if wanted.unit.endswith(".service") else f"{wanted.unit}.service"
     try:
-        found = show(name, ["LoadState", "ActiveState", "UnitFileState", "MainPID"], run=run)
+        found = show(name, ["LoadState", "ActiveState", "UnitFileState", "MainPID", "FragmentPath"], run=run)
     except HaError:
         return facts
     facts["unit_exists"] = found.get("LoadState") not in (None, "not-found")
     facts["unit_active"] = found.get("ActiveState") in ("active", "activating", "reloading")
     facts["unit_enabled"] = found.get("UnitFileState") in ("enabled", "enabled-runtime")
     facts["unit_pid"] = int(found.get("MainPID") or 0) or None
+    facts["unit_ours"] = bool(found.get("FragmentPath")) and written_by_us(found["FragmentPath"])
     return facts
 
 
@@ -295,14 +297,15 @@ def _entries(folder: str | None) -> list[str] | None:
         raise HaError(f"{folder} cannot be listed: {exc.strerror}; run this with become") from exc
 
 
-def _mode(wanted: Wanted) -> str | None:
+def _mode(wanted: Wanted, unit_ours: bool) -> str | None:
     if not wanted.unit:
         return None
     folder = os.path.join(wanted.config_dir, wanted.unit)
     target = read_link(os.path.join(folder, "current"))
     if target in _MODES:
         return target
-    return "absent" if os.path.isdir(folder) else "unmanaged"
+    # A run that was broken off before it wrote a configuration has left a unit alone.
+    return "absent" if unit_ours or os.path.isdir(folder) else "unmanaged"
 
 
 def _client(wanted: Wanted) -> dict[str, t.Any]:

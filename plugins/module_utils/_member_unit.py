@@ -23,11 +23,11 @@ from ._errors import HaError
 from ._files import fingerprint, fsync_dir, make_dirs, read_bytes, read_link, remove_files, switch_link, write_atomic
 from ._half_copy import marker_path
 from ._node_flags import secret_assignment
+from ._units import MARK
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MARK = "# Written by evnode.sequencer_ha"
 ORIGINAL = "original.json"
 RUNTIME_DIR = "/run/evnode-ha"
 MIN_STOP_SECONDS = 30

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import os
 
+from ._files import read_bytes
+
 UNITS = "/etc/systemd/system"
+MARK = "# Written by evnode.sequencer_ha"
+
+
+def written_by_us(path: str) -> bool:
+    """Tell whether a unit file, or a drop-in, is one of this collection's."""
+    return (read_bytes(path) or b"").startswith(MARK.encode())
 
 
 def window_unit(unit: str) -> str:

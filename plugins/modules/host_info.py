@@ -204,7 +204,9 @@ host:
       description: The machine's architecture.
       type: str
     mode:
-      description: Mode that the member is switched to, V(absent) or V(unmanaged).
+      description:
+        - Mode that the member is switched to, V(absent) where this collection has left something without a mode, or
+          V(unmanaged).
       type: str
     memory:
       description: C(total) and C(available) memory, and what of it is C(swapped) out, in bytes.

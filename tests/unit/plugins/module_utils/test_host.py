@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _disk, _host, _proc
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._files import fingerprint, sha256_file
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._units import MARK
 
 FIB_TRIE = """Main:
   +-- 0.0.0.0/0 3 0 5
@@ -186,6 +187,19 @@ def test_a_member(tmp_path, commands, proc):
     assert (host["raft_dir_entries"], host["sealed"]) == (["raft-log.db"], True)
     (raft / "raft-log.db").write_bytes(b"configuration and more")
     assert member(tmp_path, commands, proc)["sealed"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [(f"{MARK}: made from the unit of the sequencer.\n[Service]\n", "absent"), ("[Service]\n", "unmanaged")],
+)
+def test_a_unit_alone_is_ours_or_somebody_elses(tmp_path, commands, proc, text, mode):
+    """A run that was broken off after the unit: the same command again has to get past preflight."""
+    unit = tmp_path / "chain.service"
+    unit.write_text(text)
+    commands.answer(["systemctl", "show"], f"LoadState=loaded\nActiveState=inactive\nFragmentPath={unit}\n")
+    host = member(tmp_path, commands, proc)
+    assert (host["unit_exists"], host["mode"]) == (True, mode)
 
 
 def test_environment_files_are_told_by_fingerprint(tmp_path, commands, proc):
