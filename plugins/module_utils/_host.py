@@ -113,7 +113,7 @@ def collect(wanted: Wanted, *, run: Runner = _run, proc: str = "/proc") -> dict[
     host["sealed"] = _sealed(wanted)
     host["held"] = is_held(wanted.unit) if wanted.unit else None
     host["strays"] = _strays.find(wanted.unit, run=run, proc=proc) if wanted.unit else None
-    host["mode"] = _mode(wanted, host.pop("unit_ours"))
+    host["mode"] = _mode(wanted, host["unit_ours"])
     host["execution"] = facts(wanted.execution_rpc) if wanted.execution_rpc else None
     host["client"] = _client(wanted) if wanted.client_unit else None
     host["jwt_sha256"] = _secret_fingerprint(wanted.jwt_file) if wanted.jwt_file else None
@@ -231,8 +231,8 @@ def upgrades(run: Runner = _run) -> list[str] | None:
 
 
 def _unit(wanted: Wanted, run: Runner) -> dict[str, t.Any]:
-    facts: dict[str, t.Any] = {"unit_exists": None, "unit_active": None, "unit_enabled": None, "unit_pid": None}
-    facts["unit_ours"] = False
+    names = ("unit_exists", "unit_ours", "unit_active", "unit_enabled", "unit_pid")
+    facts: dict[str, t.Any] = dict.fromkeys(names)
     if not wanted.unit:
         return facts
     name = wanted.unit if wanted.unit.endswith(".service") else f"{wanted.unit}.service"
@@ -297,7 +297,7 @@ def _entries(folder: str | None) -> list[str] | None:
         raise HaError(f"{folder} cannot be listed: {exc.strerror}; run this with become") from exc
 
 
-def _mode(wanted: Wanted, unit_ours: bool) -> str | None:
+def _mode(wanted: Wanted, unit_ours: bool | None) -> str | None:
     if not wanted.unit:
         return None
     folder = os.path.join(wanted.config_dir, wanted.unit)

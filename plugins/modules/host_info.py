@@ -118,6 +118,9 @@ host:
     unit_exists:
       description: Whether systemd knows O(unit).
       type: bool
+    unit_ours:
+      description: Whether its file was written by this collection.
+      type: bool
     unit_active:
       description: Whether it runs.
       type: bool
