@@ -94,65 +94,52 @@ class ActionModule(ActionBase):
             made = build(request, options["mode_dirs"])
         except HaError as exc:
             raise AnsibleActionFail(exc.message) from exc
-        files: list[dict[str, t.Any]] = []
-        diffs: list[dict[str, str]] = []
-        folder = f"{options['config_dir'].rstrip('/')}/{options['profile']['unit']}"
-        for mode, content in made.modes.items():
-            wanted = (
-                ("args.env", arguments_file(content.arguments).encode("utf-8", "surrogateescape"), "0600", "root"),
-                ("evnode.yaml", content.yaml, "0640", str(options["profile"]["group"])),
-            )
-            for name, data, file_mode, group in wanted:
-                self._write(f"{folder}/{mode}/{name}", data, (file_mode, group), task_vars or {}, files, diffs)
+        wanted = _wanted(options, made)
+        before = self._before([file["path"] for file in wanted], task_vars or {}) if self._task.diff else {}
+        files = call(self, "secret_write", {"files": wanted}, task_vars or {})["files"]
+        changed = {file["path"] for file in files if file["changed"]}
         result.update(
-            changed=any(item["changed"] for item in files),
-            files=files,
+            changed=bool(changed),
+            files=[{"path": file["path"], "changed": file["changed"]} for file in files],
             arguments={mode: _shown(content.arguments) for mode, content in made.modes.items()},
             seal_arguments=_shown(made.seal_arguments),
             conflicts=made.conflicts,
         )
-        if diffs:
-            result["diff"] = diffs
+        if before and changed:
+            result["diff"] = [_diff(file, before[file["path"]]) for file in wanted if file["path"] in changed]
         return result
 
-    def _write(
-        self,
-        path: str,
-        data: bytes,
-        ownership: tuple[str, str],
-        task_vars: dict[str, t.Any],
-        files: list[dict[str, t.Any]],
-        diffs: list[dict[str, str]],
-    ) -> None:
-        file_mode, group = ownership
-        before = b""
-        if self._task.diff:
-            answer = call(self, "secret_read", {"path": path, "max_bytes": 4194304}, task_vars)
-            before = base64.b64decode(answer.get("content") or "")
-        answer = call(
-            self,
-            "secret_write",
-            {
-                "path": path,
-                "content": base64.b64encode(data).decode(),
-                "mode": file_mode,
-                "owner": "root",
-                "group": group,
-                "parents_mode": "0755",
-            },
-            task_vars,
-        )
-        changed = bool(answer.get("changed"))
-        files.append({"path": path, "changed": changed})
-        if changed and self._task.diff:
-            diffs.append(
-                {
-                    "before": redacted(before.decode("utf-8", "replace")) if before else "",
-                    "after": redacted(data.decode("utf-8", "replace")),
-                    "before_header": path,
-                    "after_header": path,
-                }
-            )
+    def _before(self, paths: list[str], task_vars: dict[str, t.Any]) -> dict[str, str]:
+        """What the files hold now, in Base64."""
+        answer = call(self, "secret_read", {"paths": paths, "max_bytes": 4194304}, task_vars)
+        return {file["path"]: file["content"] for file in answer["files"]}
+
+
+def _wanted(options: dict[str, t.Any], made: _member_files.Files) -> list[dict[str, str]]:
+    """The files of each mode, as secret_write takes them."""
+    folder = f"{options['config_dir'].rstrip('/')}/{options['profile']['unit']}"
+    files = []
+    for mode, content in made.modes.items():
+        arguments = arguments_file(content.arguments).encode("utf-8", "surrogateescape")
+        group = str(options["profile"]["group"])
+        for name, data, file_mode, readers in (
+            ("args.env", arguments, "0600", "root"),
+            ("evnode.yaml", content.yaml, "0640", group),
+        ):
+            text = base64.b64encode(data).decode()
+            owner = {"owner": "root", "group": readers, "mode": file_mode, "parents_mode": "0755"}
+            files.append({"path": f"{folder}/{mode}/{name}", "content": text, **owner})
+    return files
+
+
+def _diff(file: dict[str, str], before: str) -> dict[str, str]:
+    was, becomes = (base64.b64decode(text).decode("utf-8", "replace") for text in (before, file["content"]))
+    return {
+        "before": redacted(was) if was else "",
+        "after": redacted(becomes),
+        "before_header": file["path"],
+        "after_header": file["path"],
+    }
 
 
 def _shown(arguments: list[str]) -> list[str]:

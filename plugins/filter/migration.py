@@ -85,13 +85,17 @@ def way_back(
     return decide.way_back(heads, freeze, sequencer, trust, asked=asked)._asdict()
 
 
-def _statuses(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str) -> dict[str, t.Any]:
-    return {name: (hostvars[name].get(variable) or {}).get("status") or {} for name in names}
+def _statuses(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, key: str = "status"
+) -> dict[str, t.Any]:
+    return {name: (hostvars[name].get(variable) or {}).get(key) or {} for name in names}
 
 
-def member_statuses(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str) -> dict[str, t.Any]:
+def member_statuses(
+    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, key: str = "status"
+) -> dict[str, t.Any]:
     """Return the registered status of every member."""
-    return _statuses(names, hostvars, variable)
+    return _statuses(names, hostvars, variable, key)
 
 
 def heights_to_keep(
@@ -226,6 +230,7 @@ class FilterModule:
             "reached_ports": reached_ports,
             "round_trips": round_trips,
             "secret_files": decide.secret_files,
+            "secret_placements": decide.secret_placements,
             "settings_apart": settings_apart,
             "status_table": status_table,
             "unreadable_members": unreadable_members,

@@ -20,15 +20,18 @@ from ._execution import ExecutionClient, ExecutionError
 from ._process import run as _run
 from ._rpc import NodeClient, RpcError
 from ._systemd import active_state
+from ._wait import SYSTEM_CLOCK, wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._process import Runner
+    from ._wait import Clock
 
 # A chain moves on between two questions; this many tries catch a head that both answers agree on.
 _HEAD_TRIES = 5
 _HEAD_PAUSE_S = 0.03
+_GROWTH_PAUSE_S = 0.5
 _EXPECTED = (HaError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -103,6 +106,24 @@ def collect(
         if status[name] is None:
             reasons.setdefault(name, "not asked")
     return status
+
+
+def watch(
+    asked: Questions, grow_by: int, timeout: float, *, clock: Clock = SYSTEM_CLOCK
+) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Return the status at once, and the one with so many blocks more or, if there are none, that after the timeout."""
+    first = collect(asked)
+    if grow_by == 0:
+        return first, first
+    goal = (first["height"] or 0) + grow_by
+    waited = wait_until(
+        lambda: collect(asked),
+        lambda status: (status["height"] or 0) >= goal,
+        timeout=timeout,
+        interval=_GROWTH_PAUSE_S,
+        clock=clock,
+    )
+    return first, waited.last
 
 
 def header_at(node: NodeClient, height: int, status: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -43,6 +43,16 @@ options:
     description: Seconds to wait for each answer.
     type: float
     default: 2.0
+  grow_by:
+    description:
+      - Blocks by which the chain has to grow before RV(status) is taken, from the height at the first look. A node that
+        does not answer is taken to be at height 0.
+    type: int
+    default: 0
+  grow_timeout:
+    description: Seconds to wait for O(grow_by). After that RV(status) is what was seen last.
+    type: float
+    default: 60.0
 """
 
 EXAMPLES = r"""
@@ -52,9 +62,20 @@ EXAMPLES = r"""
     unit: ev-node
     heights: [4711, 4712]
   register: member_status
+
+- name: See whether the chain goes on
+  evnode.sequencer_ha.node_status_info:
+    rpc_address: 127.0.0.1:7331
+    grow_by: 2
+    grow_timeout: 30
+  register: member_grown
 """
 
 RETURN = r"""
+earlier:
+  description: What the node said at the first look, as RV(status).
+  returned: when O(grow_by) is not 0
+  type: dict
 status:
   description: What the node said. Every value that is missing is V(null) and has its entry in C(reasons).
   returned: always
@@ -138,7 +159,7 @@ status:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils._status import Questions, collect
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._status import Questions, watch
 
 
 def main() -> None:
@@ -151,14 +172,18 @@ def main() -> None:
             "execution_rpc": {"type": "str"},
             "heights": {"type": "list", "elements": "int", "default": []},
             "timeout": {"type": "float", "default": 2.0},
+            "grow_by": {"type": "int", "default": 0},
+            "grow_timeout": {"type": "float", "default": 60.0},
         },
         supports_check_mode=True,
     )
+    asked = {name: module.params[name] for name in Questions._fields}
+    grow_by = module.params["grow_by"]
     try:
-        status = collect(Questions(**module.params))
+        earlier, status = watch(Questions(**asked), grow_by, module.params["grow_timeout"])
     except (HaError, ValueError) as exc:
         module.fail_json(msg=f"Expected addresses as host:port, found something else: {exc}")
-    module.exit_json(changed=False, status=status)
+    module.exit_json(changed=False, status=status, **({"earlier": earlier} if grow_by else {}))
 
 
 if __name__ == "__main__":

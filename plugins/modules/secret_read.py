@@ -8,21 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: secret_read
-short_description: Read a small secret file into memory
+short_description: Read small secret files into memory
 version_added: 0.1.0
 author: The evnode.sequencer_ha authors (@evnode)
 description:
-  - Returns the content of one file, such as the signer, its passphrase or a JWT, so that
-    M(evnode.sequencer_ha.secret_write) can place it on another host without a copy on the controller's disk.
+  - Returns the contents of files, such as the signer, its passphrase or a JWT, so that
+    M(evnode.sequencer_ha.secret_write) can place them on another host without a copy on the controller's disk.
   - Refuses to run in a task without C(no_log=true), since the result is the secret.
 extends_documentation_fragment:
   - evnode.sequencer_ha._attributes
   - evnode.sequencer_ha._attributes.actiongroup
   - evnode.sequencer_ha._attributes.info
 options:
-  path:
-    description: Absolute path of the file. A symbolic link is followed.
-    type: path
+  paths:
+    description: Absolute paths of the files. A symbolic link is followed.
+    type: list
+    elements: path
     required: true
   max_bytes:
     description: A larger file is refused, as it is not the secret that was meant.
@@ -31,30 +32,39 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Read the signer of the sequencer
+- name: Read signer and passphrase of the sequencer
   evnode.sequencer_ha.secret_read:
-    path: /var/lib/ev-node/config/signer.json
-  register: signer
+    paths:
+      - /var/lib/ev-node/config/signer.json
+      - /var/lib/ev-node/passphrase
+  register: keys
   no_log: true
 """
 
 RETURN = r"""
-present:
-  description: Whether the file is there.
-  returned: always
-  type: bool
-content:
-  description: The content in Base64; empty where the file is absent.
-  returned: always
-  type: str
-sha256:
-  description: Fingerprint of the content, fit for logs and comparisons; V(null) where the file is absent.
-  returned: always
-  type: str
-  sample: sha256:9f86d081884c
+files:
+  description: The files, in the order in which they were asked for.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The path that was asked for.
+      type: str
+    present:
+      description: Whether the file is there.
+      type: bool
+    content:
+      description: The content in Base64; empty where the file is absent.
+      type: str
+    sha256:
+      description: Fingerprint of the content, fit for logs and comparisons; V(null) where the file is absent.
+      type: str
+      sample: sha256:9f86d081884c
 """
 
 import base64
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -66,24 +76,35 @@ def main() -> None:
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "paths": {"type": "list", "elements": "path", "required": True},
             "max_bytes": {"type": "int", "default": 65536},
         },
         supports_check_mode=True,
     )
-    path = module.params["path"]
+    paths = module.params["paths"]
     if not module.no_log:
-        module.fail_json(msg=f"Expected no_log: true on the task that reads {path}, found none; the result is a secret")
-    try:
-        secret = read_secret(path, module.params["max_bytes"])
-    except HaError as exc:
-        module.fail_json(msg=exc.message)
-    module.exit_json(
-        changed=False,
-        present=secret is not None,
-        content=base64.b64encode(secret.content).decode() if secret else "",
-        sha256=secret.fingerprint if secret else None,
-    )
+        module.fail_json(
+            msg=f"Expected no_log: true on the task that reads {', '.join(paths)}, found none; the result is a secret"
+        )
+    files: list[dict[str, t.Any]] = []
+    unread = []
+    for path in paths:
+        try:
+            secret = read_secret(path, module.params["max_bytes"])
+        except HaError as exc:
+            unread.append(exc.message)
+            continue
+        files.append(
+            {
+                "path": path,
+                "present": secret is not None,
+                "content": base64.b64encode(secret.content).decode() if secret else "",
+                "sha256": secret.fingerprint if secret else None,
+            }
+        )
+    if unread:
+        module.fail_json(msg=". ".join(unread))
+    module.exit_json(changed=False, files=files)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,28 @@ def secret_files(profile: Mapping[str, t.Any]) -> list[dict[str, str]]:
     return files
 
 
+def secret_placements(
+    files: Sequence[Mapping[str, str]], contents: Sequence[Mapping[str, t.Any]], owner: str, group: str
+) -> list[dict[str, str]]:
+    """Return those of the files that the sequencer has, each with its content and how a member keeps it."""
+    found = {entry["path"]: entry["content"] for entry in contents if entry["present"]}
+    return [
+        {"path": file["path"], "content": found[file["path"]], **_kept(file["name"], owner, group)}
+        for file in files
+        if file["path"] in found
+    ]
+
+
+def _kept(name: str, owner: str, group: str) -> dict[str, str]:
+    if name == "environment":
+        # systemd reads it as root, whatever the account of the service, and anybody may read one such as
+        # /etc/environment.
+        return {"owner": "root", "group": "root", "mode": "0600", "parents_mode": "0755", "if_held": "keep"}
+    # The execution client of the host reads its JWT too.
+    if_held = "keep_closed" if name == "jwt" else "replace"
+    return {"owner": owner, "group": group, "mode": "0600", "parents_mode": "0750", "if_held": if_held}
+
+
 def _signer_file(path: str | None) -> str | None:
     """The profile names the file itself or, like evnode.yaml does, the directory that holds signer.json."""
     if not path:

@@ -41,10 +41,10 @@ def run(folder: Path, tasks: list[dict[str, Any]], variables: dict[str, Any]) ->
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def read(path: Path, name: str, content: str | None) -> dict[str, Any]:
-    """One answer of secret_read, as a loop registers it."""
+def read(path: Path, content: str | None) -> dict[str, Any]:
+    """One file as secret_read returns it."""
     text = base64.b64encode((content or "").encode()).decode()
-    return {"item": {"name": name, "path": str(path)}, "present": content is not None, "content": text}
+    return {"path": str(path), "present": content is not None, "content": text, "sha256": None}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="files get the owners of a member")
@@ -53,16 +53,16 @@ def test_only_what_the_sequencer_has_is_written_and_environment_files_are_roots(
     equal.write_text("A=1\n")
     equal.chmod(0o644)
     own.write_text("MINE=1\n")
-    contents = [
-        read(passphrase, "passphrase", "words"),
-        read(fresh, "environment", "TOKEN=1\n"),
-        read(equal, "environment", "A=1\n"),
-        read(gone, "environment", None),
-        read(own, "environment", None),
-    ]
+    files = [{"name": "environment", "path": str(path)} for path in (fresh, equal, gone, own)]
     variables = {
-        "secrets_files": [answer["item"] for answer in contents],
-        "secrets_contents": contents,
+        "secrets_files": [{"name": "passphrase", "path": str(passphrase)}, *files],
+        "secrets_contents": [
+            read(passphrase, "words"),
+            read(fresh, "TOKEN=1\n"),
+            read(equal, "A=1\n"),
+            read(gone, None),
+            read(own, None),
+        ],
         "secrets_owner": "nobody",
         "secrets_group": "nogroup",
         "secrets_secure_logging": True,

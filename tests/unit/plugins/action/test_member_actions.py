@@ -38,16 +38,24 @@ class Member:
         self, action: t.Any, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any
     ) -> dict[str, t.Any]:
         self.hidden.append(action._task.no_log is True and action._connection._play_context.no_log is True)
-        path = module_args["path"]
         if module_name.endswith("secret_read"):
-            found = self.files.get(path)
-            return {"content": base64.b64encode(found[0]).decode() if found else "", "present": found is not None}
+            return {"files": [self._read(path) for path in module_args["paths"]]}
         assert module_name.endswith("secret_write")
-        wanted = (base64.b64decode(module_args["content"]), module_args["mode"], module_args["group"])
-        changed = self.files.get(path) != wanted
+        files = [{"path": file["path"], "changed": self._written(file)} for file in module_args["files"]]
+        changed = any(file["changed"] for file in files)
+        return {"changed": changed, "files": files, "invocation": {"module_args": module_args}}
+
+    def _read(self, path: str) -> dict[str, t.Any]:
+        found = self.files.get(path)
+        text = base64.b64encode(found[0]).decode() if found else ""
+        return {"path": path, "content": text, "present": found is not None}
+
+    def _written(self, file: dict[str, str]) -> bool:
+        wanted = (base64.b64decode(file["content"]), file["mode"], file["group"])
+        changed = self.files.get(file["path"]) != wanted
         if not self.check:
-            self.files[path] = wanted
-        return {"changed": changed, "invocation": {"module_args": module_args}}
+            self.files[file["path"]] = wanted
+        return changed
 
 
 def make(
@@ -131,6 +139,7 @@ def test_check_mode_tells_what_the_real_run_then_does(member: Member) -> None:
     member.check = False
     done = run(member)
     assert told["files"] == done["files"]
+    assert {diff["before"] for diff in told["diff"]} == {""}
     assert told["diff"] == done["diff"]
 
 

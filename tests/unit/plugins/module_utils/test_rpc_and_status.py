@@ -320,3 +320,35 @@ def test_execution_client_that_is_down(recorded_node):
         status = ask(recorded_node("single"), execution_rpc=f"127.0.0.1:{held.getsockname()[1]}")
     assert status["execution"] is None
     assert "gave no answer to eth_getBlockByNumber" in status["reasons"]["execution"]
+
+
+class Minute:
+    """A clock on which a chain makes a block each second, or none."""
+
+    def __init__(self, node: t.Any, *, makes_blocks: bool = True) -> None:
+        self._node, self._makes_blocks, self.now = node, makes_blocks, 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self._makes_blocks:
+            state = {**state_of(self._node), "lastBlockHeight": str(41 + int(self.now))}
+            answer = {"status": 200, "body": json.dumps({"state": state})}
+            self._node.put("POST", STORE + "GetState", {}, answer)
+
+
+@pytest.mark.parametrize(("makes_blocks", "grown", "seconds"), [(True, 43, 2.0), (False, 41, 5.0)])
+def test_a_chain_is_watched_until_it_has_grown_or_the_time_is_over(recorded_node, makes_blocks, grown, seconds):
+    node = recorded_node("single")
+    clock = Minute(node, makes_blocks=makes_blocks)
+    first, last = _status.watch(_status.Questions(node.address), 2, 5.0, clock=clock)
+    assert (first["height"], last["height"], clock.now) == (41, grown, seconds)
+
+
+def test_without_growth_to_wait_for_there_is_one_look(recorded_node):
+    node = recorded_node("single")
+    clock = Minute(node)
+    first, last = _status.watch(_status.Questions(node.address), 0, 5.0, clock=clock)
+    assert first is last and clock.now == 0.0

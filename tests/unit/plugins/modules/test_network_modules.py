@@ -108,6 +108,13 @@ def test_status_module(run_module, recorded_node):
     assert (result["status"]["leader"], result["changed"]) == (True, False)
 
 
+def test_status_module_tells_what_it_saw_before_it_waited(run_module, recorded_node):
+    address = recorded_node("raft").address
+    assert "earlier" not in run_module(node_status_info, {"rpc_address": address})
+    result = run_module(node_status_info, {"rpc_address": address, "grow_by": 1, "grow_timeout": 0.01})
+    assert result["earlier"]["height"] == result["status"]["height"] > 0
+
+
 def test_rtt_module_takes_a_list_of_members_as_it_is(run_module):
     members = [{"name": "a", "address": "127.0.0.1", "node_id": "n", "peer_id": None, "sequencer": True}]
     result = run_module(rtt_info, {"peers": members, "count": 2, "interval": 0.001, "timeout": 0.5, "port": 1})

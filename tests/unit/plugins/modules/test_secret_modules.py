@@ -17,61 +17,83 @@ CANARY = "canary-5f0c2b"
 CONTENT = base64.b64encode(CANARY.encode()).decode()
 
 
+def written(path, content=CONTENT, **more):
+    """Arguments of secret_write for one file."""
+    return {"files": [{"path": str(path), "content": content, **more}]}
+
+
 def test_reading_needs_no_log(run_module, tmp_path):
     path = tmp_path / "secret"
     path.write_text(CANARY)
-    refused = run_module(secret_read, {"path": str(path)})
+    refused = run_module(secret_read, {"paths": [str(path)]})
     assert refused["failed"] is True
     assert "no_log: true" in refused["msg"]
     assert CANARY not in str(refused)
     assert CONTENT not in str(refused)
-    found = run_module(secret_read, {"path": str(path)}, no_log=True)
-    assert (found["present"], found["content"], found["sha256"]) == (True, CONTENT, fingerprint(CANARY.encode()))
+    found = run_module(secret_read, {"paths": [str(path)]}, no_log=True)
+    digest = fingerprint(CANARY.encode())
+    assert found["files"] == [{"path": str(path), "present": True, "content": CONTENT, "sha256": digest}]
     assert found["changed"] is False
 
 
 def test_reading_what_is_absent_or_too_big(run_module, tmp_path):
-    absent = run_module(secret_read, {"path": str(tmp_path / "none")}, no_log=True)
-    assert (absent["present"], absent["content"], absent["sha256"]) == (False, "", None)
-    path = tmp_path / "big"
+    none, path, folder = tmp_path / "none", tmp_path / "big", tmp_path / "folder"
+    absent = run_module(secret_read, {"paths": [str(none)]}, no_log=True)
+    assert absent["files"] == [{"path": str(none), "present": False, "content": "", "sha256": None}]
     path.write_bytes(bytes(11))
-    assert "at most 10 bytes" in run_module(secret_read, {"path": str(path), "max_bytes": 10}, no_log=True)["msg"]
+    folder.mkdir()
+    paths = [str(none), str(path), str(folder)]
+    refused = run_module(secret_read, {"paths": paths, "max_bytes": 10}, no_log=True)
+    assert "at most 10 bytes" in refused["msg"] and "Expected a plain file" in refused["msg"]
+    assert "files" not in refused
 
 
 def test_write_check_write_again(run_module, tmp_path):
-    path = tmp_path / "d" / "secret"
-    arguments = {"path": str(path), "content": CONTENT, "mode": "0640", "parents_mode": "0700"}
+    path, second = tmp_path / "d" / "secret", tmp_path / "second"
+    arguments = written(path, mode="0640", parents_mode="0700")
+    arguments["files"].append({"path": str(second), "content": CONTENT})
     foreseen = run_module(secret_write, arguments, check=True)
     assert foreseen["changed"] is True
-    assert not path.parent.exists()
+    assert not path.parent.exists() and not second.exists()
     done = run_module(secret_write, arguments)
     assert done["changed"] is True
     assert foreseen["diff"] == done["diff"], "check mode shows what will happen"
+    assert [diff["after_header"] for diff in done["diff"]] == [str(path), str(second)]
     assert (path.read_text(), os.stat(path).st_mode & 0o777) == (CANARY, 0o640)
     again = run_module(secret_write, arguments)
-    assert again["changed"] is False
-    assert again["diff"]["before"] == again["diff"]["after"]
-    other = run_module(secret_write, {**arguments, "content": base64.b64encode(b"new").decode()}, check=True)
+    assert (again["changed"], again["diff"]) == (False, [])
+    arguments["files"][0]["content"] = base64.b64encode(b"new").decode()
+    other = run_module(secret_write, arguments, check=True)
     assert other["changed"] is True
+    assert [(file["path"], file["changed"]) for file in other["files"]] == [(str(path), True), (str(second), False)]
     assert path.read_text() == CANARY
 
 
 def test_nothing_that_is_returned_shows_the_secret(run_module, tmp_path):
-    arguments = {"path": str(tmp_path / "secret"), "content": CONTENT}
-    for result in (run_module(secret_write, arguments), run_module(secret_write, {**arguments, "mode": "bad"})):
+    path = tmp_path / "secret"
+    for arguments in (written(path), written(path, mode="bad")):
+        result = run_module(secret_write, arguments)
         assert CANARY not in str(result)
         assert CONTENT not in str(result)
 
 
+@pytest.mark.parametrize("wrong", [{"content": "%"}, {"mode": "bad"}, {"parents_mode": "9"}])
+def test_nothing_is_written_where_one_of_the_files_is_asked_for_wrongly(run_module, tmp_path, wrong):
+    arguments = written(tmp_path / "first")
+    arguments["files"] += written(tmp_path / "second", **wrong)["files"]
+    assert run_module(secret_write, arguments)["failed"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_in_check_mode_the_owner_may_be_missing(run_module, tmp_path):
-    arguments = {"path": str(tmp_path / "secret"), "content": CONTENT, "owner": "no-such-user"}
+    arguments = written(tmp_path / "secret", owner="no-such-user")
     assert run_module(secret_write, arguments, check=True)["changed"] is True
     assert "Expected the user no-such-user" in run_module(secret_write, arguments)["msg"]
 
 
 def test_only_the_very_content_is_taken_away(run_module, tmp_path):
     path = tmp_path / "secret"
-    arguments = {"path": str(path), "content": CONTENT, "state": "absent"}
+    arguments = {**written(path), "state": "absent"}
     assert run_module(secret_write, arguments)["changed"] is False
     path.write_text("the key of another chain")
     for check in (True, False):
@@ -89,7 +111,7 @@ def test_only_the_very_content_is_taken_away(run_module, tmp_path):
 def test_a_link_is_not_taken_away(run_module, tmp_path):
     (tmp_path / "real").write_text(CANARY)
     (tmp_path / "secret").symlink_to("real")
-    arguments = {"path": str(tmp_path / "secret"), "content": CONTENT, "state": "absent"}
+    arguments = {**written(tmp_path / "secret"), "state": "absent"}
     assert "was left" in run_module(secret_write, arguments)["msg"]
     assert (tmp_path / "secret").is_symlink()
 
@@ -99,10 +121,10 @@ def test_a_file_that_another_service_reads_too_stays_as_it_is(run_module, tmp_pa
     path.write_text(CANARY)
     path.chmod(0o640)
     link.symlink_to("real")
-    arguments = {"path": str(link), "content": CONTENT, "if_held": "keep_closed"}
+    arguments = written(link, if_held="keep_closed")
     assert run_module(secret_write, arguments)["changed"] is False
     assert link.is_symlink()
-    assert run_module(secret_write, {**arguments, "if_held": "replace"}, check=True)["changed"] is True
+    assert run_module(secret_write, written(link, if_held="replace"), check=True)["changed"] is True
     path.chmod(0o644)
     assert run_module(secret_write, arguments, check=True)["changed"] is True, "everybody could read it"
     path.write_text("another")
@@ -116,7 +138,7 @@ def test_a_file_that_everybody_reads_stays_where_it_may_be_open(run_module, tmp_
     path = tmp_path / "environment"
     path.write_text(CANARY)
     path.chmod(0o644)
-    arguments = {"path": str(path), "content": CONTENT, "if_held": if_held}
+    arguments = written(path, if_held=if_held)
     assert run_module(secret_write, arguments)["changed"] is changed
     assert os.stat(path).st_mode & 0o777 == (0o600 if changed else 0o644)
     path.write_text("another")
@@ -137,13 +159,7 @@ def test_a_file_stays_only_where_the_owner_can_read_it(run_module, tmp_path, gro
         path.write_text(CANARY)
         path.chmod(0o640)
         shutil.chown(path, "root", group)
-        arguments = {
-            "path": str(path),
-            "content": CONTENT,
-            "if_held": "keep_closed",
-            "owner": "nobody",
-            "group": "nogroup",
-        }
+        arguments = written(path, if_held="keep_closed", owner="nobody", group="nogroup")
         assert run_module(secret_write, arguments, check=True)["changed"] is not stays
 
 

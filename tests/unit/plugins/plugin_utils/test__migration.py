@@ -307,6 +307,18 @@ def test_secret_files_name_environment_files_without_the_mark_of_one_that_may_be
     ]
 
 
+def test_secret_placements_leave_out_what_the_sequencer_does_not_have():
+    names = {"/s": "signer", "/j": "jwt", "/e": "environment", "/none": "environment"}
+    files = [{"name": name, "path": path} for path, name in names.items()]
+    contents = [{"path": path, "present": path != "/none", "content": f"of {path}"} for path in names]
+    placed = {entry["path"]: entry for entry in decide.secret_placements(files, contents, "chain", "chaind")}
+    assert {path: entry["content"] for path, entry in placed.items()} == {"/s": "of /s", "/j": "of /j", "/e": "of /e"}
+    assert {(entry["owner"], entry["group"]) for entry in (placed["/s"], placed["/j"])} == {("chain", "chaind")}
+    assert (placed["/e"]["owner"], placed["/e"]["group"]) == ("root", "root")
+    assert [placed[path]["if_held"] for path in ("/s", "/j", "/e")] == ["replace", "keep_closed", "keep"]
+    assert {entry["mode"] for entry in placed.values()} == {"0600"}
+
+
 @pytest.mark.parametrize(
     ("outcome", "back", "words"),
     [
