@@ -85,7 +85,7 @@ def words_of(value: Any) -> set[str]:
 def made_of(names: set[str]) -> set[str]:
     """Variables, and all that they are made of."""
     derived = {
-        **read(CHECKOUT / "roles" / "evnode" / "vars" / "main.yml"),
+        **read(CHECKOUT / "playbooks" / "vars" / "members.yml"),
         **read(CHECKOUT / "playbooks" / "vars" / "roles.yml"),
     }
     open_, found = names, set()
@@ -126,7 +126,7 @@ def test_a_plan_that_was_approved_is_one_with_all_choices() -> None:
 
 def test_plays_on_localhost_decide_by_settings_of_the_members() -> None:
     settings = set(entry_points("evnode")["main"])
-    decisive = read(CHECKOUT / "roles" / "evnode" / "vars" / "main.yml")["evnode_decisive_settings"]
+    decisive = read(CHECKOUT / "playbooks" / "vars" / "members.yml")["evnode_decisive_settings"]
     plays = read(CHECKOUT / "playbooks" / "stages" / "discover.yml")
     [taking] = [play for play in plays if play["name"] == TAKING_OVER]
     taken = taking["tasks"][-1]["ansible.builtin.set_fact"]

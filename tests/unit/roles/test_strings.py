@@ -51,9 +51,9 @@ def derived(folder: Path, extra: list[str]) -> dict[str, Any]:
     play = {
         "hosts": "evnode_sequencer",
         "gather_facts": False,
-        "vars_files": [str(CHECKOUT / "playbooks" / "vars" / "roles.yml")],
         "tasks": [
             {"import_role": {"name": "evnode.sequencer_ha.evnode"}},
+            {"include_vars": {"dir": str(CHECKOUT / "playbooks" / "vars")}},
             {"copy": {"dest": str(folder / "out"), "content": "{{ derived | to_json }}", "mode": "0600"}},
         ],
         "vars": {"derived": {name: f"{{{{ {name} }}}}" for name in DERIVED}},
