@@ -152,6 +152,11 @@ class Reading:
         folder = path.removesuffix("signer.json")
         return os.path.join(self._absolute(folder) or self.working_directory, "signer.json")
 
+    @property
+    def is_somewhere(self) -> bool:
+        """Whether a program or a home is known; without either there is nothing to ask the host for."""
+        return bool(self.raw["home"] or self.raw["binary"])
+
     def request(self) -> dict[str, t.Any]:
         """Return what to ask the host next."""
         process = self.raw.get("process") or {}

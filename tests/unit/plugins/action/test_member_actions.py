@@ -16,7 +16,8 @@ import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.evnode.sequencer_ha.plugins.action import member_config, sequencer_info
-from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _unit_file
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _discovery, _unit_file
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._process import Result
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _remote
 
 BASE = b"node: {block_time: 1s}\nda: {address: http://da, namespace: lab, auth_token: hush}\n"
@@ -235,6 +236,20 @@ def test_sequencer_info_asks_twice_and_hides_both() -> None:
     assert "material" not in plain
     full = make(sequencer_info.ActionModule, {"unit": "chain", "material": True}, answer).run(task_vars={})
     assert base64.b64decode(full["material"]["base"]) == BASE
+
+
+def test_a_host_without_the_unit_is_asked_once() -> None:
+    systemd = Result(0, "LoadState=not-found\nActiveState=inactive\nMainPID=0\n", "")
+    raw = _discovery.read("chain", "/none", {}, host=_discovery.Host(run=lambda _argv, **_more: systemd))
+    asked: list[dict[str, t.Any]] = []
+
+    def answer(_action: t.Any, _name: str, module_args: dict[str, t.Any], _task_vars: t.Any) -> dict[str, t.Any]:
+        asked.append(module_args)
+        return {"raw": raw}
+
+    found = make(sequencer_info.ActionModule, {"unit": "chain"}, answer).run(task_vars={})["sequencer"]
+    assert len(asked) == 1
+    assert found["mode"] == "absent" and "unit_missing" in {problem["id"] for problem in found["problems"]}
 
 
 def test_why_a_host_cannot_be_reached_is_said_without_the_arguments():
