@@ -21,7 +21,7 @@ import yaml
 
 from lab import image, machine, network, processes, settings
 from lab.errors import LabError
-from lab.settings import HOST_COUNT, LOGIN_USER, Host, Settings
+from lab.settings import LOGIN_USER, MOST_HOSTS, Host, Settings
 from lab.shell import run, wait_for
 
 BOOT_TIMEOUT_S = 60.0
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 def each(hosts: Iterable[Host], do: Callable[[Host], _T]) -> list[_T]:
     """Do something on several hosts at once; the first error is raised when all have ended."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=HOST_COUNT) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=MOST_HOSTS) as pool:
         return list(pool.map(do, hosts))
 
 
@@ -72,7 +72,8 @@ def made(lab: Settings) -> dict[str, Any] | None:
 
 
 def _wanted(lab: Settings, root: Path) -> dict[str, Any]:
-    return {"image": str(root), "layout": lab.layout.name, "index": lab.index, "state": str(lab.state)}
+    made_from = {"image": str(root), "layout": lab.layout.name, "index": lab.index, "hosts": lab.size}
+    return {**made_from, "state": str(lab.state)}
 
 
 def up(lab: Settings) -> dict[str, float]:
@@ -157,7 +158,7 @@ def down(lab: Settings) -> None:
     _close_ssh(lab)
     for record in lab.run_dir.glob("*.pid.json"):
         processes.end(record, soft=5)
-    each(lab.hosts, machine.power_cut)
+    each(lab.possible, machine.power_cut)
     network.destroy(lab)
     for path in (lab.state, lab.run_dir):
         shutil.rmtree(path, ignore_errors=True)

@@ -108,14 +108,14 @@ def destroy(lab: Settings) -> None:
     """Remove everything that `create` makes, whatever of it exists."""
     if owner_of(lab.uplink) == lab.name:
         run(["ip", "link", "del", lab.uplink], check=False)
-    for netns in (*(host.netns for host in lab.hosts), lab.switch_netns):
+    for netns in (*(host.netns for host in lab.possible), lab.switch_netns):
         if (Path("/run/netns") / netns).exists():
             run(["ip", "netns", "del", netns])
 
 
 def leftovers(lab: Settings) -> list[str]:
     """What of the network exists, in words."""
-    found = [netns for netns in [lab.switch_netns, *(host.netns for host in lab.hosts)] if _netns_exists(netns)]
+    found = [netns for netns in [lab.switch_netns, *(host.netns for host in lab.possible)] if _netns_exists(netns)]
     return found + ([lab.uplink] if owner_of(lab.uplink) == lab.name else [])
 
 

@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.layout import Layout, load
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-HOST_COUNT = 5
+MOST_HOSTS = 5
 LOGIN_USER = "operator"
 
 
@@ -85,6 +85,7 @@ class Settings:
     layout: Layout
     checkout: Path
     cache: Path
+    size: int = MOST_HOSTS
 
     @property
     def state(self) -> Path:
@@ -126,7 +127,12 @@ class Settings:
 
     @property
     def hosts(self) -> list[Host]:
-        return [Host(self.name, self.index, number, self.state, self.run_dir) for number in range(1, HOST_COUNT + 1)]
+        return self.possible[: self.size]
+
+    @property
+    def possible(self) -> list[Host]:
+        """Every host that an earlier lab of this name may have had."""
+        return [Host(self.name, self.index, number, self.state, self.run_dir) for number in range(1, MOST_HOSTS + 1)]
 
     def host(self, name: str) -> Host:
         """The host of that name; LabError when there is none."""
@@ -167,7 +173,7 @@ def beside(first: Settings, count: int) -> list[Settings]:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Settings:
-    """Read LAB_NAME, LAB_INDEX, LAB_LAYOUT and EVNODE_LAB_CACHE; LabError for a value that cannot be used.
+    """Read LAB_NAME, LAB_INDEX, LAB_HOSTS, LAB_LAYOUT and EVNODE_LAB_CACHE; LabError for what cannot be used.
 
     What is not set there is taken from the lab of that name, if one exists.
     """
@@ -178,6 +184,9 @@ def from_environment(environ: Mapping[str, str] = os.environ, checkout: Path = C
     index = environ.get("LAB_INDEX") or str(exists.get("index", index_for(name)))
     if not re.fullmatch(r"[0-9]", index):
         raise LabError(f"LAB_INDEX={index!r}: expected one digit, 0 to 9")
+    size = environ.get("LAB_HOSTS") or str(exists.get("hosts", MOST_HOSTS))
+    if size not in ("3", "5"):
+        raise LabError(f"LAB_HOSTS={size!r}: expected 3 or 5")
     cache = environ.get("EVNODE_LAB_CACHE") or "~/.cache/evnode-lab"
     return Settings(
         name=name,
@@ -185,4 +194,5 @@ def from_environment(environ: Mapping[str, str] = os.environ, checkout: Path = C
         layout=load(environ.get("LAB_LAYOUT") or str(exists.get("layout", "default"))),
         checkout=checkout,
         cache=Path(cache).expanduser().resolve(),
+        size=int(size),
     )

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every scenario starts from: a fresh lab with a chain on node-1, and a controller to run playbooks on.
 
-A scenario's module may set `LAYOUT` to the name of a lab layout, `EXECUTION` to an execution client, and `SETTINGS` to
-what the inventory sets for the group of the members.
+A scenario's module may set `LAYOUT` to the name of a lab layout, `HOSTS` to another number of hosts than five,
+`EXECUTION` to an execution client, and `SETTINGS` to what the inventory sets for the group of the members.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 import testinfra
 
 from lab import chain, fleet, network, traffic
-from lab.settings import CHECKOUT, Settings, from_environment
+from lab.settings import CHECKOUT, MOST_HOSTS, Settings, from_environment
 from lab.trial.play import Controller
 
 _NOTES: list[str] = []
@@ -29,6 +29,7 @@ _NOTES: list[str] = []
 def lab(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """A new lab with a producing chain; afterwards its network is whole and nothing is sent to it any more."""
     os.environ["LAB_LAYOUT"] = getattr(request.module, "LAYOUT", "default")
+    os.environ["LAB_HOSTS"] = str(getattr(request.module, "HOSTS", MOST_HOSTS))
     os.environ["LAB_EXECUTION"] = getattr(request.module, "EXECUTION", "")
     settings = from_environment()
     with fleet.exclusive(settings):

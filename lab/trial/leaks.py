@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from lab import machine
 from lab.errors import LabError
@@ -22,6 +23,8 @@ from lab.trial import disk
 
 # Shorter than this, a match may be chance.
 _LEAST = 12
+# A process that has not called exec(2) for so many rounds is looked at in every so-many-th only: it rarely does later.
+_SETTLED, _SELDOM = 20, 10
 
 
 def forms(secret: bytes) -> dict[str, bytes]:
@@ -105,6 +108,13 @@ def journal(host: Host) -> bytes:
     return subprocess.run(argv, capture_output=True, timeout=120, check=True).stdout
 
 
+class _Process(NamedTuple):
+    """What a process was when it was looked at last, and in how many rounds it has been that."""
+
+    command: bytes
+    rounds: int
+
+
 class Sampler:
     """Looks again and again at every process of the lab machine, those of all hosts included, and at some folders.
 
@@ -116,7 +126,7 @@ class Sampler:
         self.found: Counter[tuple[str, str]] = Counter()
         self.rounds = 0
         self._processes: set[tuple[str, str]] = set()
-        self._commands: dict[str, bytes] = {}
+        self._known: dict[str, _Process] = {}
         self._files: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="sampler", daemon=True)
@@ -141,16 +151,21 @@ class Sampler:
             self._stop.wait(self._interval)
 
     def _look(self) -> None:
-        before, self._commands = self._commands, {}
+        before, self._known = self._known, {}
         for pid in os.listdir("/proc"):
             if not pid.isdigit():
                 continue
+            known = before.get(pid)
+            if known is not None and known.rounds > _SETTLED and self.rounds % _SELDOM:
+                self._known[pid] = known
+                continue
             with contextlib.suppress(OSError):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
-                self._commands[pid] = command
                 # Both are set by exec(2), so one that is what it was holds what it held.
-                if before.get(pid) == command:
+                if known is not None and known.command == command:
+                    self._known[pid] = _Process(command, known.rounds + 1)
                     continue
+                self._known[pid] = _Process(command, 0)
                 environment = Path(f"/proc/{pid}/environ").read_bytes()
                 self._processes.add((pid, command[:80].decode(errors="replace")))
                 for name in self._needles.within(command):

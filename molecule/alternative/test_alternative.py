@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evnode.sequencer_ha authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Another layout, another way of seeding, another ansible-core, and the collection as users install it."""
+"""Three members, another layout, way of seeding and ansible-core, and the collection as users install it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lab.trial import history
 from lab.trial.play import Controller, Outcome
 
 LAYOUT = "alternative"
+HOSTS = 3
 RATE = 20.0
 
 
@@ -93,7 +94,7 @@ def test_the_tarball_holds_the_collection_alone(tarball: Path) -> None:
     }
 
 
-def test_five_members_go_on_at_the_next_block(
+def test_three_members_go_on_at_the_next_block(
     lab: Settings, installed: Controller, migration: tuple[int, Outcome], note: Callable[[str], None]
 ) -> None:
     receipt = history.receipt(lab, lab.hosts[0])

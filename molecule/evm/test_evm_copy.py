@@ -17,6 +17,7 @@ from lab.settings import Host, Settings
 from lab.trial import history, pairs
 from lab.trial.play import Controller
 
+HOSTS = 3
 EXECUTION = "geth"
 SETTINGS = {"evnode_seed": "copy_then_follow", "evnode_execution_service": execution.UNIT}
 OWN = ("geth/nodekey", "jwt.hex")
@@ -59,7 +60,8 @@ def moved(lab: Settings, controller: Controller, paused: int) -> Moved:
     before = chain.wait_for_blocks(lab, lab.hosts[0], above=paused + 3)
     own = {host.name: own_files(host) for host in lab.hosts}
     with Sender(lab.hosts[0]) as sender:
-        outcome = controller.run("migrate")
+        # What comes afterwards does not know how a client was filled.
+        outcome = controller.run("migrate", "--skip-tags", "verify,finalize")
         assert outcome.code == 0, outcome.errors()
     assert "and of the data of the execution client (" in outcome.text
     receipt = history.receipt(lab, lab.hosts[0])
@@ -70,7 +72,7 @@ def test_a_pause_ends_by_itself(lab: Settings, paused: int) -> None:
     assert chain.wait_for_blocks(lab, lab.hosts[0], above=paused) > paused
 
 
-def test_five_pairs_go_on_at_the_next_block(lab: Settings, moved: Moved, note: Callable[[str], None]) -> None:
+def test_all_pairs_go_on_at_the_next_block(lab: Settings, moved: Moved, note: Callable[[str], None]) -> None:
     assert history.cluster_problems(lab, moved.n, moved.hash) == []
     tip = pairs.equal_heads(lab)
     for height in (1, moved.n, moved.n + 1, tip):
@@ -98,7 +100,7 @@ def test_what_makes_a_client_itself_stayed(lab: Settings, moved: Moved) -> None:
 
 
 def test_every_transaction_was_mined_once(lab: Settings, moved: Moved, note: Callable[[str], None]) -> None:
-    became = pairs.all_mined(moved.sender, lab.hosts[4])
+    became = pairs.all_mined(moved.sender, lab.hosts[-1])
     note(f"copy: {became.included} transactions, the slowest {became.slowest_s:.1f} s until its block's time")
 
 

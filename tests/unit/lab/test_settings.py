@@ -95,3 +95,11 @@ def test_labs_beside_each_other_share_nothing(tmp_path: Path) -> None:
         for what in ("name", "index", "state", "run_dir", "subnet", "uplink", "switch_netns"):
             assert len({getattr(lab, what) for lab in labs}) == 4, what
         assert 0 not in [lab.index for lab in labs[1:]], "that one is for people"
+
+
+def test_a_lab_has_as_many_hosts_as_asked_for_and_knows_those_of_an_earlier_one(tmp_path: Path) -> None:
+    lab = from_environment({"LAB_HOSTS": "3"}, tmp_path)
+    assert [host.name for host in lab.hosts] == ["node-1", "node-2", "node-3"]
+    assert len(lab.possible) == len(from_environment({}, tmp_path).hosts) == 5
+    with pytest.raises(LabError, match="expected 3 or 5"):
+        from_environment({"LAB_HOSTS": "4"}, tmp_path)
