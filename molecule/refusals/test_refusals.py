@@ -238,9 +238,12 @@ def test_an_inventory_without_a_sequencer(preflight: Preflight) -> None:
     assert ("too-few-members", "all") in found
 
 
-def test_a_unit_that_is_not_there(preflight: Preflight) -> None:
-    found = preflight.findings(preflight("unit", "-e", "evnode_service=no-such-unit"))
-    assert ("unit-missing", "node-1") in found
+@pytest.mark.parametrize(
+    ("service", "finding"), [("no-such-unit", "unit-missing"), ("cron", "not-evnode")], ids=["unknown", "another"]
+)
+def test_a_unit_that_is_not_the_sequencers(preflight: Preflight, service: str, finding: str) -> None:
+    found = preflight.findings(preflight(f"unit-{service}", "-e", f"evnode_service={service}"))
+    assert (finding, "node-1") in found
 
 
 def test_members_that_are_set_otherwise(preflight: Preflight) -> None:
