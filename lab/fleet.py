@@ -72,8 +72,13 @@ def made(lab: Settings) -> dict[str, Any] | None:
 
 
 def _wanted(lab: Settings, root: Path) -> dict[str, Any]:
-    made_from = {"image": str(root), "layout": lab.layout.name, "index": lab.index, "hosts": lab.size}
-    return {**made_from, "state": str(lab.state)}
+    return {
+        "image": str(root),
+        "layout": lab.layout.name,
+        "index": lab.index,
+        "hosts": lab.size,
+        "state": str(lab.state),
+    }
 
 
 def up(lab: Settings) -> dict[str, float]:

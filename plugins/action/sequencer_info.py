@@ -39,10 +39,10 @@ class ActionModule(ActionBase):
         raw = call(self, "sequencer_info", question, variables)["raw"]
         try:
             reading = Reading(raw, overrides)
-            answer = {}
+            probed = {}
             if reading.is_somewhere:
-                answer = call(self, "sequencer_info", {**question, "probe": reading.request()}, variables)
-            result.update(changed=False, sequencer=reading.profile(answer.get("probed") or {}))
+                probed = call(self, "sequencer_info", {**question, "probe": reading.request()}, variables)["probed"]
+            result.update(changed=False, sequencer=reading.profile(probed))
             if options["material"]:
                 result["material"] = reading.material()
         except HaError as exc:

@@ -45,7 +45,7 @@ def at_the_tip(
     names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, sequencer: str, lag: int
 ) -> dict[str, str]:
     """Return a reason for every member that is behind."""
-    return decide.at_the_tip(_statuses(names, hostvars, variable), sequencer, lag)
+    return decide.at_the_tip(member_statuses(names, hostvars, variable), sequencer, lag)
 
 
 def window_outcome(
@@ -85,31 +85,25 @@ def way_back(
     return decide.way_back(heads, freeze, sequencer, trust, asked=asked)._asdict()
 
 
-def _statuses(
-    names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, key: str = "status"
-) -> dict[str, t.Any]:
-    return {name: (hostvars[name].get(variable) or {}).get(key) or {} for name in names}
-
-
 def member_statuses(
     names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, key: str = "status"
 ) -> dict[str, t.Any]:
     """Return the registered status of every member."""
-    return _statuses(names, hostvars, variable, key)
+    return {name: (hostvars[name].get(variable) or {}).get(key) or {} for name in names}
 
 
 def heights_to_keep(
     names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, freeze: Mapping[str, t.Any]
 ) -> list[int]:
     """Return the heights that a stopped member is asked for."""
-    return decide.heights_to_keep(_statuses(names, hostvars, variable), freeze)
+    return decide.heights_to_keep(member_statuses(names, hostvars, variable), freeze)
 
 
 def heights_to_compare(
     names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, freeze: Mapping[str, t.Any]
 ) -> list[int]:
     """Return the heights at which the members are compared."""
-    return decide.heights_to_compare(_statuses(names, hostvars, variable), freeze)
+    return decide.heights_to_compare(member_statuses(names, hostvars, variable), freeze)
 
 
 def count_healthy(results: Sequence[Mapping[str, t.Any]]) -> int:
