@@ -123,6 +123,8 @@ class Channel:
                 view = view[os.write(self._writer, view[: 1 << 20]) :]
 
     def _take(self, length: int) -> bytes:
+        # Also where nothing has to be waited for: a reader that is paced takes its time over what is here already.
+        self.check_deadline()
         while len(self._buffer) < length:
             self._fill()
         taken = bytes(self._buffer[:length])
