@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,13 +117,27 @@ def create(lab: Settings, root: Path) -> None:
     lines = []
     for path, comment in [(lab.ssh_key, LOGIN_USER), *((ssh / f"host-{host.name}", host.name) for host in lab.hosts)]:
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
-    public = lab.ssh_key.with_suffix(".pub").read_text(encoding="ascii")
     for host in lab.hosts:
-        key = ssh / f"host-{host.name}"
-        machine.write_identity(host, public_key=public, host_key=key)
+        key = _identify(lab, host)
         kind, body, *_comment = key.with_suffix(".pub").read_text(encoding="ascii").split()
         lines.append(f"{host.address} {kind} {body}\n")
     lab.known_hosts.write_text("".join(lines), encoding="ascii")
+
+
+def _identify(lab: Settings, host: Host) -> Path:
+    """Give a host an empty disk with its name and keys; the path of its ssh host key."""
+    key = lab.ssh_key.parent / f"host-{host.name}"
+    public = lab.ssh_key.with_suffix(".pub").read_text(encoding="ascii")
+    machine.write_identity(host, public_key=public, host_key=key)
+    return key
+
+
+def replace(lab: Settings, host: Host) -> None:
+    """Lose a host, and put a new one with an empty disk in its place: same name, address and ssh host key."""
+    machine.power_cut(host)
+    _close_ssh(lab)
+    _identify(lab, host)
+    power_on(lab, [host])
 
 
 def power_on(lab: Settings, hosts: list[Host]) -> None:
@@ -178,10 +192,10 @@ def _close_ssh(lab: Settings) -> None:
         run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "lab"], check=False, timeout=10)
 
 
-def inventory(lab: Settings) -> dict[str, Any]:
-    """The inventory of this lab, as an operator would write it, plus how to log in."""
-    hosts = {host.name: {"ansible_host": host.address} for host in lab.hosts}
-    first, *others = lab.hosts
+def inventory(lab: Settings, only: Sequence[Host] | None = None) -> dict[str, Any]:
+    """The inventory of this lab, or of some hosts of it, as an operator would write it, plus how to log in."""
+    first, *others = only or lab.hosts
+    hosts = {host.name: {"ansible_host": host.address} for host in (first, *others)}
     options = [
         f"-o UserKnownHostsFile={lab.known_hosts}",
         "-o GlobalKnownHostsFile=/dev/null",

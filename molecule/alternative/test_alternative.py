@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab import fleet, traffic
 from lab.settings import CHECKOUT, Host, Settings
@@ -149,3 +150,29 @@ def test_units_start_at_boot(lab: Settings, migration: tuple[int, Outcome], host
             assert host.file(path).mode & 0o007 == 0, f"{own.name}: {path}"
 
     fleet.each(lab.hosts, check)
+
+
+def test_a_joiner_that_is_lost_is_replaced_by_way_of_the_single_sequencer(
+    lab: Settings, installed: Controller, migration: tuple[int, Outcome], folder: Path, note: Callable[[str], None]
+) -> None:
+    """Two of three go on as the cluster; the new host is no member of it, whatever it is called."""
+    *others, lost = lab.hosts
+    tip = history.height(lab, lab.hosts[0])
+    assert tip
+    made = history.blocks(lab, lab.hosts[0], 1, tip)
+    fleet.replace(lab, lost)
+    refused = installed.run("refused", "--tags", "provision,cutover")
+    assert refused.code != 0 and refused.count("changed") == 0, refused.tail()
+    assert "node-3 (node-3) is a member of the cluster, and its host holds nothing of it any more." in refused.text
+    without = folder / "without.yml"
+    without.write_text(yaml.safe_dump(fleet.inventory(lab, others)), encoding="utf-8")
+    copied = ("-e", '{"evnode_seed": "copy"}')
+    back = installed.run("back", "--tags", "rollback", *copied, inventory=without)
+    assert back.code == 0 and "The single sequencer produces." in back.text, back.errors()
+    again = installed.run("again", "--skip-tags", "preflight,plan,verify,finalize", *copied)
+    assert again.code == 0, again.errors()
+    receipt = history.receipt(lab, lab.hosts[0])
+    assert history.cluster_problems(lab, receipt["n"], receipt["hash"]) == []
+    for host in lab.hosts:
+        assert history.blocks(lab, host, 1, tip) == made, host.name
+    note(f"a lost joiner replaced: {back.seconds:.0f} s back, {again.seconds:.0f} s to the new cluster")

@@ -29,6 +29,18 @@ def migration_state(names: Sequence[str], hostvars: Mapping[str, t.Any], sequenc
     return decide.migration_state(modes, sequencer[0] if sequencer else None)
 
 
+def cluster_gaps(
+    names: Sequence[str],
+    hostvars: Mapping[str, t.Any],
+    sequencer: str,
+    members: Sequence[Mapping[str, t.Any]],
+    port: int,
+) -> dict[str, list[str]]:
+    """Return where the inventory is not the cluster."""
+    profiles = member_statuses(names, hostvars, "evnode_self", "sequencer")
+    return decide.cluster_gaps(profiles, sequencer, members, port)._asdict()
+
+
 def unreadable_members(names: Sequence[str], hostvars: Mapping[str, t.Any], variable: str, key: str) -> dict[str, str]:
     """Return a reason for every member whose registered variable lacks a key."""
     return decide.unreadable(_registered(names, hostvars, variable), key)
@@ -66,10 +78,11 @@ def way_back_at_all(
     freeze: Mapping[str, t.Any] | None,
     sequencer: str,
     trust: str = "",
+    left_out: Sequence[str] = (),
 ) -> str:
     """Say what stands in the way of going back, before anything is stopped."""
     statuses, heads = (_registered(names, hostvars, name) for name in ("verification_status", "rollback_head"))
-    return decide.way_back_at_all(statuses, heads, freeze, sequencer, trust)
+    return decide.way_back_at_all(statuses, heads, freeze, sequencer, trust, left_out)
 
 
 def way_back(
@@ -208,6 +221,7 @@ class FilterModule:
         return {
             "assume_peer_ids": decide.assume_peer_ids,
             "at_the_tip": at_the_tip,
+            "cluster_gaps": cluster_gaps,
             "copy_clients": copy_clients,
             "count_healthy": count_healthy,
             "da_targets": da_targets,

@@ -134,6 +134,7 @@ def read(unit: str, config_dir: str, overrides: Mapping[str, str], *, host: Host
         "home": home,
         "home_origin": home_origin,
         "yaml": _yaml(yaml_source or yaml_path, yaml_path, account),
+        "raft_yaml": _as_member(config_dir, unit) if mode == "raft" else None,
     }
 
 
@@ -222,6 +223,12 @@ def _for_everybody(path: str) -> bool:
 def _original_folder(config_dir: str, unit: str, mode: str) -> str:
     single = os.path.join(config_dir, unit, "single")
     return single if os.path.exists(os.path.join(single, "args.env")) else os.path.join(config_dir, unit, mode)
+
+
+def _as_member(config_dir: str, unit: str) -> str | None:
+    """Return the evnode.yaml with which this host runs as a member of its cluster, in base64."""
+    content = read_bytes(os.path.join(config_dir, unit, "raft", "evnode.yaml"))
+    return None if content is None else base64.b64encode(content).decode()
 
 
 def _text(path: str) -> str:

@@ -247,6 +247,11 @@ sequencer:
     armed:
       description: Whether the unit is the collection's already.
       type: bool
+    membership:
+      description: >-
+        Raft address (C(host:port)) of every member of this host's cluster by node id, as its own configuration has
+        them; empty unless RV(sequencer.mode) is V(raft).
+      type: dict
     problems:
       description: What stands in the way of a migration, each with C(id), C(found) and C(remedy).
       type: list

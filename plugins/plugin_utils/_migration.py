@@ -77,6 +77,44 @@ def migration_state(modes: Mapping[str, str | None], sequencer: str | None) -> s
     return "cluster" if all(mode == "raft" for mode in modes.values()) else "committed"
 
 
+class Gaps(t.NamedTuple):
+    """Where the inventory is not the cluster.
+
+    ``left_out``: node ids of members of the cluster that the inventory does not have. ``apart``: a sentence for each of
+    them, for each host that is no member, and for each whose Raft address is another one.
+    """
+
+    left_out: list[str]
+    apart: list[str]
+
+
+def cluster_gaps(
+    profiles: Mapping[str, Mapping[str, t.Any]], sequencer: str, members: Sequence[Mapping[str, t.Any]], port: int
+) -> Gaps:
+    """Compare the inventory with the membership that the sequencer's own host knows; no gaps where it is no member.
+
+    A cluster's membership is fixed when it is made: it stands in the Raft logs, whatever is configured later.
+    """
+    made_of = dict((profiles.get(sequencer) or {}).get("membership") or {})
+    if not made_of:
+        return Gaps([], [])
+    apart = []
+    for member, raft in zip(members, raft_members(members, port), strict=True):
+        name, node_id, address = str(member["name"]), raft["node_id"], raft["address"]
+        known = made_of.pop(node_id, None)
+        if known is None:
+            apart.append(f"{name} ({node_id}) is no member of the cluster.")
+        elif known != address:
+            apart.append(f"{name} ({node_id}) is at {known} in the cluster and at {address} in the inventory.")
+        elif (profiles.get(name) or {}).get("mode") == "absent":
+            apart.append(f"{name} ({node_id}) is a member of the cluster, and its host holds nothing of it any more.")
+    apart += [
+        f"{node_id} at {known} is a member of the cluster and not in the inventory."
+        for node_id, known in made_of.items()
+    ]
+    return Gaps(sorted(made_of), apart)
+
+
 def secret_files(profile: Mapping[str, t.Any]) -> list[dict[str, str]]:
     """Return the files that every member needs from the sequencer, as name and absolute path."""
     signer = profile.get("signer") or {}
@@ -237,8 +275,12 @@ def way_back_at_all(
     freeze: Mapping[str, t.Any] | None,
     sequencer: str,
     trust: str = "",
+    left_out: Sequence[str] = (),
 ) -> str:
     """Say what stands in the way of going back, before anything is stopped; empty where nothing does.
+
+    ``left_out``: members of the cluster that the inventory does not have, and that nobody reads. As long as they are no
+    quorum they cannot have made a block alone.
 
     A member counts as read when its node tells its height, or, where the node is stopped, its store does. One that runs
     and says nothing, because it finds no quorum or fails again and again, is read once it has been stopped. Half a copy
@@ -252,6 +294,12 @@ def way_back_at_all(
         if trust not in statuses:
             return f"{trust}, the member to trust, is no member; the members are {known}."
         return _unread({trust: half[trust]}) if trust in half else ""
+    total = len(statuses) + len(left_out)
+    if len(left_out) >= total // 2 + 1:
+        return (
+            f"{', '.join(left_out)} of the cluster are not in the inventory. They are a quorum of its {total} members, "
+            "so they may hold blocks that no other has."
+        )
     silent = {name: why for name, why in half.items() if name != sequencer}
     for name, result in statuses.items():
         reason = reason_of(result)

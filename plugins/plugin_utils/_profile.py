@@ -252,8 +252,23 @@ class Reading:
             "node": {key: node.get(key) for key in ("height", "age_s", "interval_s", "reason")},
             "mode": raw["mode"],
             "armed": raw["managed"],
+            "membership": self._membership(),
             "problems": self.problems,
         }
+
+    def _membership(self) -> dict[str, str]:
+        """Return the Raft address of every member of this host's cluster by node id; empty where it is in none.
+
+        Everything else of the profile is from the files of before the cutover, which name none.
+        """
+        try:
+            document = _node_yaml.load(base64.b64decode(self.raw.get("raft_yaml") or "").decode("utf-8"))
+        except (_node_yaml.NodeYamlError, UnicodeDecodeError):
+            return {}
+        said = {key: str(value) for key, value in _node_yaml.flatten(document).items()}
+        own = f"{said.get('raft.node_id', '')}@{said.get('raft.raft_addr', '')}"
+        listed = [peer.strip().partition("@") for peer in (own, *said.get("raft.peers", "").split(","))]
+        return {node_id: address for node_id, _at, address in listed if node_id and address}
 
     def _environment_files(self) -> list[tuple[bool, str]]:
         """Return whether each may be missing, and its path."""

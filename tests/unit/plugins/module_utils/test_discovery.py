@@ -176,6 +176,8 @@ def test_an_armed_unit_is_read_from_the_saved_single_mode(fake: FakeHost) -> Non
     (single / "args.env").write_text(_unit_file.arguments_file(["start", "--home", str(fake.home), "--x=a b"]))
     (single / "evnode.yaml").write_bytes(b"node: {block_time: 2s}\n")
     os.symlink("raft", single.parent / "current")
+    (single.parent / "raft").mkdir()
+    (single.parent / "raft" / "evnode.yaml").write_bytes(b"raft: {enable: true}\n")
     fake.unit(
         "[Service]\nExecStart=/opt/node start\n", **{"zz-evnode-ha": "[Service]\nExecStart=\nExecStart=/opt/node $X\n"}
     )
@@ -184,6 +186,7 @@ def test_an_armed_unit_is_read_from_the_saved_single_mode(fake: FakeHost) -> Non
     assert (raw["mode"], raw["managed"], raw["source"]) == ("raft", True, "files")
     assert raw["arguments"] == ["start", "--home", str(fake.home), "--x=a b"]
     assert base64.b64decode(raw["yaml"]["content"]) == b"node: {block_time: 2s}\n"
+    assert base64.b64decode(raw["raft_yaml"]) == b"raft: {enable: true}\n"
     assert raw["unit_settings"]["exec_start"] == ["/opt/node", "start"]
 
 

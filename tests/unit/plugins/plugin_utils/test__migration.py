@@ -50,6 +50,45 @@ def test_migration_state(found, state):
     assert decide.migration_state(found, "node-1") == state
 
 
+def cluster_of(*names):
+    """What the sequencer's host says of a cluster that was made of these."""
+    return {"node-1": {"mode": "raft", "membership": {name: f"10.0.0.{name[-1]}:5001" for name in names}}}
+
+
+def listed(*names, addresses=None):
+    return [
+        {"name": name, "node_id": name, "address": (addresses or {}).get(name, f"10.0.0.{name[-1]}")} for name in names
+    ]
+
+
+def test_the_inventory_is_the_cluster():
+    profiles = cluster_of(*MEMBERS) | {name: {"mode": "raft"} for name in MEMBERS[1:]}
+    assert decide.cluster_gaps(profiles, "node-1", listed(*MEMBERS), 5001) == ([], [])
+    # These missed the start, with a store that followed and with one that was copied.
+    profiles |= {"node-4": {"mode": "follower"}, "node-5": {"mode": "unmanaged"}}
+    assert decide.cluster_gaps(profiles, "node-1", listed(*MEMBERS), 5001) == ([], [])
+
+
+@pytest.mark.parametrize("profile", [None, {"mode": "single", "membership": {}}])
+def test_a_single_sequencer_is_in_no_cluster(profile):
+    assert decide.cluster_gaps({"node-1": profile}, "node-1", listed("node-1", "node-9"), 5001) == ([], [])
+
+
+def test_where_the_inventory_is_not_the_cluster():
+    profiles = cluster_of(*MEMBERS) | {"node-2": {"mode": "absent"}, "node-3": {"mode": "raft"}}
+    members = listed("node-1", "node-2", "node-3", "node-6", addresses={"node-3": "10.0.0.33"})
+    assert decide.cluster_gaps(profiles, "node-1", members, 5001) == (
+        ["node-4", "node-5"],
+        [
+            "node-2 (node-2) is a member of the cluster, and its host holds nothing of it any more.",
+            "node-3 (node-3) is at 10.0.0.3:5001 in the cluster and at 10.0.0.33:5001 in the inventory.",
+            "node-6 (node-6) is no member of the cluster.",
+            "node-4 at 10.0.0.4:5001 is a member of the cluster and not in the inventory.",
+            "node-5 at 10.0.0.5:5001 is a member of the cluster and not in the inventory.",
+        ],
+    )
+
+
 def test_migration_state_without_a_sequencer_is_unknown():
     assert decide.migration_state({}, None) == "unknown"
 
@@ -227,6 +266,15 @@ def test_what_stands_in_the_way_is_known_before_anything_is_stopped():
     assert "node-4 was unreachable: timed out" in decide.way_back_at_all(live, {}, FREEZE, "node-1")
     assert decide.way_back_at_all(live, {}, FREEZE, "node-1", "node-2") == ""
     assert "no member" in decide.way_back_at_all(live, {}, FREEZE, "node-1", "node-9")
+
+
+def test_members_that_the_inventory_leaves_out_are_no_quorum():
+    live = {name: {"status": {"height": 12}} for name in MEMBERS[:3]}
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-1", left_out=["node-4", "node-5"]) == ""
+    del live["node-3"]
+    refused = decide.way_back_at_all(live, {}, FREEZE, "node-1", left_out=["node-3", "node-4", "node-5"])
+    assert "node-3, node-4, node-5 of the cluster are not in the inventory. They are a quorum of its 5" in refused
+    assert decide.way_back_at_all(live, {}, FREEZE, "node-1", "node-2", left_out=["node-3", "node-4", "node-5"]) == ""
 
 
 def test_histories_that_differ_are_seen_while_the_members_run():

@@ -150,6 +150,20 @@ def test_a_healthy_sequencer_has_no_problems(case: Case) -> None:
     assert case.problems() == {}
 
 
+def test_a_member_names_its_cluster(case: Case) -> None:
+    assert case.profile()["membership"] == {}
+    peers = "b@10.0.0.2:5001, c@[fd00::3]:5001"
+    text = f"raft: {{node_id: a, raft_addr: '10.0.0.1:5001', peers: '{peers}'}}\n"
+    case.raw["raft_yaml"] = base64.b64encode(text.encode()).decode()
+    assert case.profile()["membership"] == {"a": "10.0.0.1:5001", "b": "10.0.0.2:5001", "c": "[fd00::3]:5001"}
+
+
+@pytest.mark.parametrize("text", [b"raft: [", b"\xff", b"raft: {enable: true}\n"])
+def test_a_member_whose_file_names_no_cluster(case: Case, text: bytes) -> None:
+    case.raw["raft_yaml"] = base64.b64encode(text).decode()
+    assert case.profile()["membership"] == {}
+
+
 def test_the_profile_says_what_was_found(case: Case) -> None:
     profile = case.profile()
     assert profile["argv"] == ["/opt/node", *case.arguments]
