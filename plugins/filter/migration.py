@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _member_files as files
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _migration as decide
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils import _plan as planning
 from ansible_collections.evnode.sequencer_ha.plugins.plugin_utils._preflight.evidence import DA, endpoint, value
@@ -157,6 +158,19 @@ def round_trips(names: Sequence[str], hostvars: Mapping[str, t.Any]) -> dict[str
     return {name: (hostvars[name].get("evnode_rtt") or {}).get("rtt") or [] for name in names}
 
 
+def multiaddr(member: Mapping[str, t.Any], listen_address: str, port: int = 0) -> str:
+    """Return where a member, or another node on its host, listens and is dialled."""
+    node = files.Member(
+        name=str(member["name"]),
+        node_id=str(member["node_id"]),
+        address=str(member["address"]).strip("[]"),
+        peer_id=str(member.get("peer_id") or ""),
+        sequencer=bool(member.get("sequencer")),
+        p2p_port=port or None,
+    )
+    return files.multiaddr(node, listen_address) if node.peer_id else files.at_member(node, listen_address)
+
+
 def port_targets(members: Sequence[Mapping[str, t.Any]], own: str, ports: Sequence[int]) -> list[dict[str, t.Any]]:
     """Return every port of every other member."""
     return [
@@ -232,6 +246,7 @@ class FilterModule:
             "plan_moved": plan_moved,
             "member_statuses": member_statuses,
             "migration_state": migration_state,
+            "multiaddr": multiaddr,
             "outcome_sentence": decide.outcome_sentence,
             "raft_members": decide.raft_members,
             "port_targets": port_targets,

@@ -195,10 +195,11 @@ def host_port(address: str, port: int) -> str:
 
 def multiaddr(member: Member, listen_address: str) -> str:
     """Return where other nodes dial a member whose node listens like ``listen_address`` (same transport and port)."""
-    return f"{_at_member(member, listen_address)}/p2p/{member.peer_id}"
+    return f"{at_member(member, listen_address)}/p2p/{member.peer_id}"
 
 
-def _at_member(member: Member, listen_address: str) -> str:
+def at_member(member: Member, listen_address: str) -> str:
+    """Return the address of a member itself in the form of ``listen_address``, with its own port where it has one."""
     parts = listen_address.rstrip("/").split("/")
     parts[1:3] = ["ip6" if ":" in member.address else "ip4", member.address]
     if member.p2p_port and len(parts) > 4:
@@ -436,7 +437,7 @@ class _Builder:
         overridden = "p2p.listen_address" in {str(key).lower() for key in self.request.overrides}
         if parts[2] not in ("0.0.0.0", "::") and not overridden:
             # The sequencer's own address, or loopback, where no other member could dial this one.
-            return _at_member(self.me, self.listen)
+            return at_member(self.me, self.listen)
         if self.me.p2p_port:
             parts[4] = str(self.me.p2p_port)
         return "/".join(parts)

@@ -31,6 +31,21 @@ def test_only_what_was_opened_for_the_probe_has_to_be_open():
 
 
 @pytest.mark.parametrize(
+    ("address", "listen", "port", "dialled"),
+    [
+        ("10.0.0.2", "/ip4/0.0.0.0/tcp/7676", 0, "/ip4/10.0.0.2/tcp/7676"),
+        ("10.0.0.2", "/ip4/10.0.0.1/udp/7676/quic-v1", 8676, "/ip4/10.0.0.2/udp/8676/quic-v1"),
+        ("fd00::2", "/ip6/::/tcp/7676", 8676, "/ip6/fd00::2/tcp/8676"),
+        ("[fd00::2]", "/ip4/0.0.0.0/tcp/7676", 0, "/ip6/fd00::2/tcp/7676"),
+    ],
+)
+def test_a_node_is_dialled_by_the_address_of_its_member(address, listen, port, dialled):
+    member = {"name": "node-2", "node_id": "two", "address": address, "peer_id": None}
+    assert FILTERS["multiaddr"](member, listen, port) == dialled
+    assert FILTERS["multiaddr"]({**member, "peer_id": "12D3"}, listen, port) == f"{dialled}/p2p/12D3"
+
+
+@pytest.mark.parametrize(
     ("address", "overrides", "targets"),
     [
         ("http://10.0.0.9:7980", {}, [("10.0.0.9", 7980)]),
