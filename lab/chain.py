@@ -140,7 +140,8 @@ def up(lab: Settings) -> int:
     if not (machine.root(host) / "etc/systemd/system" / f"{lab.layout.unit}.service").exists():
         # Before the node's own unit, whose presence says that all of this is done.
         application = execution.flags(execution.up(lab)) if execution.wanted() else ""
-        names = lab.layout.names(address=host.address, da_address=da_address(lab), application=application)
+        address = fleet.member_address(lab, host)
+        names = lab.layout.names(address=address, da_address=da_address(lab), application=application)
         _install(lab, host, program, names)
         machine.execute(host, ["systemctl", "daemon-reload"])
         machine.execute(host, ["systemctl", "enable", "--quiet", f"{lab.layout.unit}.service"])

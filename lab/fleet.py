@@ -192,10 +192,18 @@ def _close_ssh(lab: Settings) -> None:
         run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "lab"], check=False, timeout=10)
 
 
+def member_address(lab: Settings, host: Host) -> str:
+    """Where the other members reach this one."""
+    return host.address6 if lab.layout.ipv6 and network.has_ipv6() else host.address
+
+
 def inventory(lab: Settings, only: Sequence[Host] | None = None) -> dict[str, Any]:
     """The inventory of this lab, or of some hosts of it, as an operator would write it, plus how to log in."""
     first, *others = only or lab.hosts
     hosts = {host.name: {"ansible_host": host.address} for host in (first, *others)}
+    for host in (first, *others):
+        if member_address(lab, host) != host.address:
+            hosts[host.name]["evnode_address"] = member_address(lab, host)
     options = [
         f"-o UserKnownHostsFile={lab.known_hosts}",
         "-o GlobalKnownHostsFile=/dev/null",

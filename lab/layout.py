@@ -19,7 +19,7 @@ LAYOUTS = Path(__file__).resolve().parent / "layouts"
 _PLACEHOLDER = re.compile(r"@([a-z0-9_]+)@")
 _KEYS = {
     "unit", "user", "group", "user_home", "home", "binary", "passphrase_file", "chain_id", "ports", "settings",
-    "application", "unit_file", "drop_ins", "files", "inventory_vars",
+    "application", "unit_file", "drop_ins", "files", "inventory_vars", "ipv6",
 }  # fmt: skip
 
 
@@ -48,12 +48,15 @@ class Layout:
     drop_ins: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     inventory_vars: dict[str, Any] = field(default_factory=dict)
+    ipv6: bool = False
+    """Whether members reach each other over IPv6, where the lab machine can."""
 
     def names(self, *, address: str, da_address: str, application: str = "") -> dict[str, str]:
         """The values of the placeholders for a host with this address; `application` in place of the layout's own."""
         ports = {f"{kind}_port": str(port) for kind, port in self.ports.items()}
         return {
             "address": address,
+            "any": "/ip6/::" if ":" in address else "/ip4/0.0.0.0",
             "da_address": da_address,
             "unit": self.unit,
             "user": self.user,
@@ -93,7 +96,7 @@ def load(name: str, folder: Path = LAYOUTS) -> Layout:
         raise LabError(f"LAB_LAYOUT={name}: no such layout; there are: {', '.join(available(folder))}")
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     unknown = sorted(set(data) - _KEYS)
-    missing = sorted(_KEYS - {"drop_ins", "files", "inventory_vars"} - set(data))
+    missing = sorted(_KEYS - {"drop_ins", "files", "inventory_vars", "ipv6"} - set(data))
     if unknown or missing:
         raise LabError(f"{path}: unknown keys {unknown}, missing keys {missing}")
     return Layout(name=name, **data)

@@ -65,6 +65,12 @@ def owner_of(uplink: str) -> str | None:
     return ""
 
 
+def has_ipv6() -> bool:
+    """Whether new network namespaces of this machine can have IPv6 addresses."""
+    switch = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+    return switch.exists() and switch.read_text(encoding="ascii").strip() == "0"
+
+
 def create(lab: Settings) -> None:
     """Make the switch, the hosts' namespaces and the cables. LabError when another lab has this index."""
     owner = owner_of(lab.uplink)
@@ -93,6 +99,8 @@ def create(lab: Settings) -> None:
             f"-n {host.netns} address add {host.address}/24 dev eth0",
             f"-n {host.netns} link set eth0 up",
         ]
+        if has_ipv6():
+            commands.append(f"-n {host.netns} address add {host.address6}/64 dev eth0 nodad")
     run(["sh", "-e", "-c", "\n".join(f"ip {command}" for command in commands)])
     _in(lab.switch_netns, "nft", "-f", "-", stdin=outside_rules(lab))
 

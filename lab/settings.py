@@ -41,6 +41,10 @@ class Host:
         return f"10.87.{self.lab_index}.{10 + self.number}"
 
     @property
+    def address6(self) -> str:
+        return f"fd87::{self.lab_index}:{10 + self.number}"
+
+    @property
     def netns(self) -> str:
         return f"evnode-lab-{self.lab}-{self.name}"
 

@@ -15,7 +15,7 @@ from . import _files, _systemd
 from ._errors import HaError
 from ._intake import intake_table, open_intake
 from ._process import run as _run
-from ._units import window_unit
+from ._units import fence_path, window_unit
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +27,10 @@ class FenceError(HaError):
     """A window that is under way needs its fence."""
 
 
-def path(unit: str, run_dir: str) -> str:
-    """Return where the fence of a unit lies: in memory, gone after a boot."""
-    return os.path.join(run_dir, unit, "frozen")
-
-
 @contextlib.contextmanager
 def raised(unit: str, run_dir: str) -> Iterator[None]:
     """Keep systemd from starting the unit meanwhile, whoever asks. One that is left goes with a boot or a later run."""
-    fence = path(unit, run_dir)
+    fence = fence_path(unit, run_dir)
     _files.make_dirs(os.path.dirname(fence), mode=0o700)
     _files.write_atomic(fence, b"", mode=0o600)
     try:
@@ -49,7 +44,7 @@ def lift(unit: str, config_dir: str, run_dir: str, *, run: Runner = _run) -> lis
 
     Only with the switch forced to disk: others take the start of a member for proof of the commit.
     """
-    fence = path(unit, run_dir)
+    fence = fence_path(unit, run_dir)
     if not os.path.exists(fence):
         return []
     if _systemd.active_state(window_unit(unit), run=run) not in ("inactive", "failed"):

@@ -23,13 +23,12 @@ from ._errors import HaError
 from ._files import fingerprint, fsync_dir, make_dirs, read_bytes, read_link, remove_files, switch_link, write_atomic
 from ._half_copy import marker_path
 from ._node_flags import secret_assignment
-from ._units import MARK
+from ._units import MARK, fence_path
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ORIGINAL = "original.json"
-RUNTIME_DIR = "/run/evnode-ha"
 MIN_STOP_SECONDS = 30
 
 # Below these ProtectSystem=full and ProtectHome= would take a path away from the node.
@@ -106,7 +105,7 @@ def unit_text(plan: Plan) -> str:
 def _common_unit(plan: Plan) -> list[str]:
     return [
         # Set while node-1 is frozen; a reboot clears it, and then the switch alone decides.
-        f"ConditionPathExists=!{RUNTIME_DIR}/{plan.unit}/frozen",
+        f"ConditionPathExists=!{fence_path(plan.unit)}",
         # A copy may die with its host, and what is then here may open, and lack blocks.
         f"ConditionPathExists=!{marker_path(os.path.join(plan.state_dir, plan.unit))}",
         # Losing leadership ends the process, so several restarts in a row are no reason to give up.

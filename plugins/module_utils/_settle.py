@@ -16,6 +16,7 @@ from ._errors import HaError
 from ._mode import current
 from ._process import run as _run
 from ._rpc import NodeClient, RpcError
+from ._units import RUNTIME_DIR
 from ._wait import SYSTEM_CLOCK, Clock, wait_until
 
 if t.TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Settle(t.NamedTuple):
     expected_hash: str = ""
     timeout: float = 90.0
     run_id: str = "-"
-    run_dir: str = "/run/evnode-ha"
+    run_dir: str = RUNTIME_DIR
 
     @property
     def service(self) -> str:

@@ -4,7 +4,7 @@
 
 # Private to this collection: no stability promise, do not import from outside.
 
-"""Units of this collection that others look for by their names."""
+"""Units and files of this collection that others look for by their names."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from ._files import read_bytes
 
 UNITS = "/etc/systemd/system"
 MARK = "# Written by evnode.sequencer_ha"
+RUNTIME_DIR = "/run/evnode-ha"
 
 
 def written_by_us(path: str) -> bool:
     """Tell whether a unit file, or a drop-in, is one of this collection's."""
     return (read_bytes(path) or b"").startswith(MARK.encode())
+
+
+def fence_path(unit: str, run_dir: str = RUNTIME_DIR) -> str:
+    """Return where the fence of a unit lies, with which systemd does not start it: in memory, gone after a boot."""
+    return os.path.join(run_dir, unit, "frozen")
 
 
 def window_unit(unit: str) -> str:

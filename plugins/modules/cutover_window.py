@@ -249,11 +249,10 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._units import RUNTIME_DIR
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window import launch, program
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.host import HostError, Settings
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._window.protocol import Limits
-
-RUN_DIR = "/run/evnode-ha"
 
 
 def settings_of(params: dict) -> Settings:
@@ -293,7 +292,7 @@ def settings_of(params: dict) -> Settings:
         unit=params["unit"],
         config_dir=params["config_dir"],
         state_dir=params["state_dir"],
-        run_dir=RUN_DIR,
+        run_dir=RUNTIME_DIR,
         rpc_address=params["rpc_address"],
         raft_address=params["raft_address"],
         own_raft_address=by_id[params["member"]]["address"],

@@ -138,8 +138,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils import _revert
 from ansible_collections.evnode.sequencer_ha.plugins.module_utils._errors import HaError
+from ansible_collections.evnode.sequencer_ha.plugins.module_utils._units import RUNTIME_DIR
 
-RUN_DIR = "/run/evnode-ha"
 PHASES = {
     "stop": _revert.stop,
     "hold": _revert.hold,
@@ -180,7 +180,7 @@ def main() -> None:
         sequencer=given["role"] == "sequencer",
         config_dir=given["config_dir"],
         state_dir=given["state_dir"],
-        run_dir=RUN_DIR,
+        run_dir=RUNTIME_DIR,
         raft_dir=given["raft_dir"],
         follow=given["follow"],
         rpc_address=given["rpc_address"],

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import typing as t
@@ -104,7 +105,7 @@ def cluster_gaps(
         known = made_of.pop(node_id, None)
         if known is None:
             apart.append(f"{name} ({node_id}) is no member of the cluster.")
-        elif known != address:
+        elif _canonical(known) != _canonical(address):
             apart.append(f"{name} ({node_id}) is at {known} in the cluster and at {address} in the inventory.")
         elif (profiles.get(name) or {}).get("mode") == "absent":
             apart.append(f"{name} ({node_id}) is a member of the cluster, and its host holds nothing of it any more.")
@@ -113,6 +114,15 @@ def cluster_gaps(
         for node_id, known in made_of.items()
     ]
     return Gaps(sorted(made_of), apart)
+
+
+def _canonical(address: str) -> str:
+    """Return a host:port in the one way of writing that address, as far as the host is an IP address."""
+    host, _colon, port = address.rpartition(":")
+    try:
+        return f"{ipaddress.ip_address(host.strip('[]'))} {port}"
+    except ValueError:
+        return address
 
 
 def secret_files(profile: Mapping[str, t.Any]) -> list[dict[str, str]]:

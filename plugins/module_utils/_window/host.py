@@ -29,6 +29,7 @@ from .._raft_probe import RaftProbeError, ask_for
 from .._raft_store import last_index, snapshots
 from .._rpc import NodeClient, RpcError
 from .._seal import sealed_state
+from .._units import fence_path
 from .bus import Bus, BusError
 from .protocol import Committed, Digest, Failed, Frozen, IntakeClosed, Limits, Matched, Proof, Resumed, Started, Thawed
 from .runtime import boot_clock
@@ -103,7 +104,7 @@ class Settings:
     @property
     def frozen(self) -> str:
         """The file that keeps systemd from starting the unit."""
-        return os.path.join(self.run_dir, self.unit, "frozen")
+        return fence_path(self.unit, self.run_dir)
 
     @property
     def table(self) -> str:

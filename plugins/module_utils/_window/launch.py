@@ -42,6 +42,7 @@ _PARTS = (
     "_store.pull",
     "_store.tree",
     "_store.wire",
+    "_units",
     "_window",
     "_window.bus",
     "_window.coordinator",

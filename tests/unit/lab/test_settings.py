@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import fleet
+from lab import fleet, network
 from lab.errors import LabError
 from lab.settings import beside, from_environment, index_for
 
@@ -68,11 +68,16 @@ def test_unknown_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("layout", "service"), [("default", "ev-node"), ("alternative", "rollup-sequencer")])
-def test_inventory_has_the_shape_of_an_operators(layout: str, service: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_inventory_has_the_shape_of_an_operators(
+    layout: str, service: str, ipv6: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "has_ipv6", lambda: ipv6)
+    own = {"evnode_address": "fd87::0:11"} if ipv6 and layout == "alternative" else {}
     lab = from_environment({"LAB_LAYOUT": layout}, tmp_path)
     inventory = fleet.inventory(lab)["all"]
     members = inventory["children"]["evnode_members"]
-    assert members["children"]["evnode_sequencer"]["hosts"] == {"node-1": {"ansible_host": "10.87.0.11"}}
+    assert members["children"]["evnode_sequencer"]["hosts"] == {"node-1": {"ansible_host": "10.87.0.11", **own}}
     assert sorted(members["children"]["evnode_joiners"]["hosts"]) == ["node-2", "node-3", "node-4", "node-5"]
     assert members["vars"]["evnode_service"] == service
     assert "vars" not in inventory, "the example sets nothing for all hosts: localhost would see it"

@@ -74,6 +74,12 @@ def test_a_single_sequencer_is_in_no_cluster(profile):
     assert decide.cluster_gaps({"node-1": profile}, "node-1", listed("node-1", "node-9"), 5001) == ([], [])
 
 
+@pytest.mark.parametrize("address", ["fd00::2", "[fd00::2]", "FD00:0:0::2"])
+def test_an_address_may_be_written_in_several_ways(address):
+    profiles = {"node-2": {"mode": "raft", "membership": {"node-2": "[fd00::2]:5001"}}}
+    assert decide.cluster_gaps(profiles, "node-2", listed("node-2", addresses={"node-2": address}), 5001) == ([], [])
+
+
 def test_where_the_inventory_is_not_the_cluster():
     profiles = cluster_of(*MEMBERS) | {"node-2": {"mode": "absent"}, "node-3": {"mode": "raft"}}
     members = listed("node-1", "node-2", "node-3", "node-6", addresses={"node-3": "10.0.0.33"})
