@@ -16,6 +16,7 @@ import typing as t
 
 from .. import _files, _journal, _systemd
 from .._errors import HaError
+from .._intake import opening
 from .._packed import SWITCHING, pack
 from .._process import run as _run
 from .._units import window_unit
@@ -96,11 +97,7 @@ def restore_script(settings: Settings) -> str:
         lines = ["failed=0", f'[ "$(readlink {link})" != raft ] || sync -- {where} || failed=1']
         lines += [f'[ "$failed" = 1 ] || {{ rm -f -- {shlex.quote(settings.frozen)}; {start}; }}']
         if settings.intake_ports:
-            table = shlex.quote(settings.table)
-            lines += [
-                f"nft delete table inet {table} 2>/dev/null",
-                f"iptables -w -D INPUT -j {table} 2>/dev/null && iptables -w -F {table} && iptables -w -X {table}",
-            ]
+            lines += [f"{shlex.join(step)} 2>/dev/null" for step in opening(settings.table)]
         lines.append('exit "$failed"')
     else:
         lines = [f"rm -f -- {shlex.quote(settings.current + '.commit')}"]

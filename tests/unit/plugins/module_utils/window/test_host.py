@@ -426,11 +426,22 @@ def test_the_intake_is_closed_until_what_was_accepted_is_in_blocks(settings):
     assert systemd.ran("nft", "delete", "table", "inet", "evnode_ha_ev_node")
 
 
-def test_without_nft_the_intake_is_closed_by_iptables(settings):
+@pytest.mark.parametrize(
+    ("addresses", "closed"),
+    [
+        ("", ["iptables"]),
+        (f"{1:032x} 01 80 10 80       lo\n", ["iptables"]),
+        (f"{1:032x} 01 80 10 80       lo\nfd{1:030x} 02 40 00 80     eth0\n", ["iptables", "ip6tables"]),
+    ],
+)
+def test_without_nft_the_intake_is_closed_by_iptables(settings, tmp_path, addresses, closed):
     _built, systemd = machine(settings)
     systemd.fails["nft -f"] = Result(1, "", "no nft")
-    close_intake([9090], "evnode_ha_ev_node", run=systemd)
-    assert ["iptables", "-w", "-I", "INPUT", "-j", "evnode_ha_ev_node"] in [argv for argv, _stdin in systemd.commands]
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "if_inet6").write_text(addresses)
+    close_intake([9090], "evnode_ha_ev_node", run=systemd, proc=str(tmp_path))
+    said = [argv for argv, _stdin in systemd.commands]
+    assert [argv[0] for argv in said if argv[1:] == ["-w", "-I", "INPUT", "-j", "evnode_ha_ev_node"]] == closed
 
 
 def test_neither_of_them_is_an_error(settings):
@@ -725,7 +736,7 @@ def test_systemds_last_step_lifts_the_fence_and_starts(settings, tmp_path, role,
     open(wanted.frozen, "w").close()
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("systemctl", "nft", "iptables"):
+    for name in ("systemctl", "nft", "iptables", "ip6tables"):
         (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/said\n')
         (tools / name).chmod(0o755)
     script = tmp_path / "restore.sh"
@@ -736,6 +747,8 @@ def test_systemds_last_step_lifts_the_fence_and_starts(settings, tmp_path, role,
     if role == "coordinator":
         assert not os.path.exists(wanted.frozen)
         assert "nft delete table inet evnode_ha_ev_node" in said
+        for tool in ("iptables", "ip6tables"):
+            assert f"{tool} -w -D INPUT -j evnode_ha_ev_node" in said and f"{tool} -w -X evnode_ha_ev_node" in said
 
 
 @pytest.mark.parametrize(("mode", "starts"), [("raft", False), ("single", True)])
@@ -745,7 +758,7 @@ def test_systemds_last_step_starts_no_member_on_a_switch_that_is_not_on_disk(set
     open(settings.frozen, "w").close()
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name, code in (("systemctl", 0), ("sync", 1), ("nft", 0), ("iptables", 0)):
+    for name, code in (("systemctl", 0), ("sync", 1), ("nft", 0), ("iptables", 0), ("ip6tables", 0)):
         (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/said\nexit {code}\n')
         (tools / name).chmod(0o755)
     script = tmp_path / "restore.sh"
