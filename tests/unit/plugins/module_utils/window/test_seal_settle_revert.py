@@ -578,6 +578,28 @@ def test_a_joiner_that_came_back_meanwhile_is_not_held(place):
     assert RESUME in host.active
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_timer_that_ends_while_it_is_being_stopped(place, gone):
+    """systemd forgets a transient unit once it has ended, and a host that goes down ends all of them."""
+    cluster_member(place)
+    host = Host(place)
+    wanted = revert(place, resume_after=60)
+    _revert.stop(wanted, run=host)
+
+    def run(argv, *, timeout=60, stdin=None):
+        if argv[:2] == ["systemctl", "stop"] and argv[-1] == RESUME:
+            host.active -= {RESUME} if gone else set()
+            return Result(5, "", f"Failed to stop {RESUME}: Unit {RESUME} not loaded.")
+        return host(argv, timeout=timeout, stdin=stdin)
+
+    if gone:
+        assert _revert.hold(wanted, run=run).changes == ["switch raft -> follower"]
+        assert host.active == {REJOIN}
+    else:
+        with pytest.raises(HaError, match="not loaded"):
+            _revert.hold(wanted, run=run)
+
+
 def test_without_a_resume_time_nothing_brings_a_held_joiner_back(place):
     cluster_member(place)
     host = Host(place)
