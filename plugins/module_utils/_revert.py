@@ -370,22 +370,13 @@ def _take_resume_back(wanted: Revert, run: Runner) -> bool:
     """Whether one was due."""
     due = _systemd.active_state(wanted.resume_timer, run=run) == "active"
     if due:
-        _stop_transient(wanted.resume_timer, run)
+        _systemd.stop(wanted.resume_timer, run=run)
     # One that has just elapsed may be about to ask for the start.
     asking = wanted.resume_timer.replace(".timer", ".service")
     if _systemd.active_state(asking, run=run) not in STOPPED:
-        _stop_transient(asking, run)
+        _systemd.stop(asking, run=run)
         due = True
     return due
-
-
-def _stop_transient(unit: str, run: Runner) -> None:
-    """Stop a transient unit. It is gone once it has ended, also between the look at it and the stop."""
-    try:
-        _systemd.stop(unit, run=run)
-    except HaError:
-        if _systemd.active_state(unit, run=run) not in STOPPED:
-            raise
 
 
 def _await_next_block(wanted: Revert, clock: Clock) -> None:

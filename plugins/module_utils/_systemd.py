@@ -19,6 +19,10 @@ if t.TYPE_CHECKING:
     from ._process import Runner
 
 
+# systemctl's exit code, as for an init script of a program that is not installed.
+_NOT_LOADED = 5
+
+
 class UnitError(HaError):
     """systemd refused, or a unit is not in the state it should be in."""
 
@@ -50,8 +54,12 @@ def start(unit: str, *, timeout: float = 90, run: Runner = _run) -> None:
 
 
 def stop(unit: str, *, timeout: float = 90, run: Runner = _run) -> None:
-    """Stop a unit and wait until its processes are gone."""
-    _verb(["systemctl", "stop", "--", unit], unit, timeout, run)
+    """Stop a unit and wait until its processes are gone.
+
+    One that systemd does not know has none: a transient unit is forgotten once it has ended, also between a look at it
+    and the stop.
+    """
+    _verb(["systemctl", "stop", "--", unit], unit, timeout, run, fine=(0, _NOT_LOADED))
 
 
 def restart(unit: str, *, timeout: float = 90, run: Runner = _run) -> None:
@@ -76,8 +84,8 @@ def unit_log(unit: str, *, lines: int = 50, invocation: str | None = None, run: 
     return done.stdout.splitlines() if done.rc == 0 else []
 
 
-def _verb(argv: Sequence[str], what: str, timeout: float, run: Runner) -> None:
+def _verb(argv: Sequence[str], what: str, timeout: float, run: Runner, fine: Sequence[int] = (0,)) -> None:
     done = run(argv, timeout=timeout)
-    if done.rc != 0:
+    if done.rc not in fine:
         verb = argv[1]
         raise UnitError(f"systemctl {verb} failed for {what}: {done.stderr.strip() or f'exit code {done.rc}'}")
