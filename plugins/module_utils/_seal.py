@@ -308,7 +308,7 @@ def _run_until_bootstrapped(wanted: Seal, run: Runner, clock: Clock) -> None:
                 f"{result.elapsed:.1f} s); its log says: {told}"
             )
     finally:
-        # One that ended by itself is collected already, and cannot be stopped.
+        # One that ended by itself is collected already.
         if _systemd.active_state(wanted.transient, run=run) not in ("inactive", "failed"):
             _systemd.stop(wanted.transient, run=run)
         _systemd.reset_failed(wanted.transient, run=run)

@@ -14,6 +14,7 @@ import os
 import typing as t
 from collections import Counter
 
+from ._member_files import host_port
 from ._verify import writers_beside
 
 if t.TYPE_CHECKING:
@@ -463,17 +464,13 @@ def heights_to_compare(
 def raft_members(members: Sequence[Mapping[str, t.Any]], port: int) -> list[dict[str, str]]:
     """Return node id and Raft address of every member."""
     return [
-        {"node_id": str(member["node_id"]), "address": _host_port(str(member["address"]), port)} for member in members
+        {"node_id": str(member["node_id"]), "address": host_port(str(member["address"]), port)} for member in members
     ]
 
 
 def assume_peer_ids(members: Sequence[Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
     """Return the members with a placeholder where a peer id is not known, for predictions only."""
     return [{**member, "peer_id": member.get("peer_id") or f"<made-on-{member['name']}>"} for member in members]
-
-
-def _host_port(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def healthy_members(statuses: Mapping[str, Mapping[str, t.Any]], lag: int = 5) -> list[str]:
